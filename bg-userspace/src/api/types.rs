@@ -155,6 +155,23 @@ pub struct DrainStatus {
     pub waiting_for: String,
 }
 
+/// Answer of `GET` and `POST /v1/deployments/{d}/drain`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DrainResult {
+    /// The deployment.
+    pub deployment: String,
+    /// What the operator sees.
+    pub state: State,
+    /// The generation.
+    pub generation: u32,
+    /// The environment that new connections go to.
+    pub live: Environment,
+    /// The drain, while there is one.
+    pub drain: Option<DrainStatus>,
+    /// How the last operation ended, in a sentence.
+    pub last: Option<String>,
+}
+
 /// The SYN memory of a deployment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SynMemoryStatus {

@@ -1,0 +1,230 @@
+//! The configuration as the agent uses it: plain values, every one of them checked. How they are
+//! written in a file is the business of the modules beside this one.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// How many rings the data plane holds room for, per service: base, current and spare.
+pub const RINGS_PER_SERVICE: u64 = 3;
+
+/// A whole configuration file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// What belongs to this host.
+    pub node: Node,
+    /// Sizes of the kernel's tables.
+    pub limits: Limits,
+    /// Groups of services that switch together, by name.
+    pub deployments: BTreeMap<String, Deployment>,
+}
+
+/// What belongs to this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Interfaces that the program is attached to; at least one, no duplicates.
+    pub interfaces: Vec<String>,
+    /// How it is attached.
+    pub xdp_mode: XdpMode,
+    /// Where maps and links are pinned; an absolute path, which must lie on a bpffs.
+    pub pin_dir: PathBuf,
+    /// The control socket; an absolute path.
+    pub socket: PathBuf,
+    /// The interface that the VIPs are added to.
+    pub vip_interface: String,
+    /// Clients that speak to backends directly through this node.
+    pub exclude: Vec<Prefix>,
+    /// How long a SYN is remembered at least.
+    pub syn_lifetime: Duration,
+}
+
+/// How the program is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// After the driver, in the kernel's generic path: slow, and possible everywhere.
+    Generic,
+}
+
+/// A prefix of addresses, with no bit set behind its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// The first address.
+    pub address: IpAddr,
+    /// How many leading bits count.
+    pub length: u8,
+}
+
+/// Sizes of the kernel's tables. They are fixed when the program is loaded for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Deployments.
+    pub deployments: u32,
+    /// Services, over all deployments.
+    pub services: u32,
+    /// Backends, over all services and both environments.
+    pub backends: u32,
+    /// Ring entries, over all services and their three rings.
+    pub ring_entries: u32,
+    /// Pins; 0 is allowed, and then connections opened during a drain go to base.
+    pub pins: u32,
+    /// Flows that the census can see.
+    pub census: u32,
+    /// Bytes of one filter of the SYN memory, of which a deployment has two; a power of two.
+    pub syn_memory: u64,
+}
+
+/// A named group of services that switch together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    /// How an environment that is left drains.
+    pub drain: Drain,
+    /// What must hold before a flip.
+    pub gate: Gate,
+    /// Its services, by name; at least one.
+    pub services: BTreeMap<String, Service>,
+}
+
+/// How an environment that is left drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// An old flow that was not seen for so long is presumed gone.
+    pub idle_horizon: Duration,
+    /// When what is still open is closed; without it the drain waits for emptiness for ever.
+    pub deadline: Option<Duration>,
+}
+
+/// What must hold before a flip.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gate {
+    /// Share of the idle environment's backends that must be healthy, 0 to 1.
+    pub min_healthy: f64,
+}
+
+/// One VIP and the backends behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Where clients connect to.
+    pub vip: SocketAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// How packets reach a backend.
+    pub mode: Mode,
+    /// Slots of a ring; a prime, and at least a hundred times the backends of an environment.
+    pub ring_size: u32,
+    /// How long a pin of an established connection outlives its last packet.
+    pub idle_timeout: Duration,
+    /// What happens to packets for the VIP's address on a port that is no service.
+    pub other_ports: OtherPorts,
+    /// Backends of the environment blue.
+    pub blue: Vec<SocketAddr>,
+    /// Backends of the environment green.
+    pub green: Vec<SocketAddr>,
+    /// How its backends are checked.
+    pub health: Health,
+}
+
+/// Protocol of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+}
+
+/// How packets reach a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The destination is rewritten, and the source of the reply is rewritten back.
+    Nat,
+}
+
+/// What happens to packets for a VIP's address on a port that is no service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherPorts {
+    /// The node's kernel gets them.
+    Kernel,
+    /// They are dropped, and counted.
+    Drop,
+}
+
+/// How a service's backends are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked.
+    pub kind: HealthKind,
+    /// The port to ask; the backend's own if absent.
+    pub port: Option<u16>,
+    /// Time from the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// How long a whole probe may take; not more than the interval.
+    pub timeout: Duration,
+    /// Successes in a row that make a backend healthy.
+    pub rise: u32,
+    /// Failures in a row that make it unhealthy.
+    pub fall: u32,
+}
+
+/// What a health check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthKind {
+    /// That a connection is accepted.
+    Tcp,
+    /// That every path answers as expected.
+    Http {
+        /// The paths; at least one.
+        paths: Vec<String>,
+        /// The status to expect; any 2xx if absent.
+        expect: Option<u16>,
+        /// The Host header; the backend's address if absent.
+        host: Option<String>,
+    },
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            kind: HealthKind::Tcp,
+            port: None,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(500),
+            rise: 2,
+            fall: 3,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp => f.pad("tcp"),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nat => f.pad("nat"),
+        }
+    }
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
