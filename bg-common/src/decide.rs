@@ -1,0 +1,317 @@
+//! The rule: where a packet goes. Pure over [`Tables`]; the kernel program, the agent, the tests and the
+//! model checker run this same code.
+//!
+//! A connection with no state belongs to base. Only connections opened since a switch need a pin. When a
+//! pin cannot be written, the connection goes to base.
+
+use crate::abi::{BackendId, Service, live};
+use crate::census;
+use crate::control::{Control, Environment, Phase};
+use crate::flow::Flow;
+use crate::meta::{Direction, Meta};
+use crate::pin::{self, Hold, Inserted, Pin};
+use crate::reason::Reason;
+use crate::recent;
+use crate::ring;
+use crate::tables::{Tables, Word};
+
+/// What the rule needs to know of a TCP segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the bits of the TCP header")]
+pub struct Segment {
+    /// SYN.
+    pub syn: bool,
+    /// ACK.
+    pub ack: bool,
+    /// FIN.
+    pub fin: bool,
+    /// RST.
+    pub rst: bool,
+    /// It carries data.
+    pub payload: bool,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgement number.
+    pub acknowledgement: u32,
+}
+
+impl Segment {
+    /// A bare acknowledgement.
+    pub const ACK: Self = Self {
+        syn: false,
+        ack: true,
+        fin: false,
+        rst: false,
+        payload: false,
+        sequence: 0,
+        acknowledgement: 0,
+    };
+
+    /// It asks for a new connection.
+    #[must_use]
+    #[inline(always)]
+    pub const fn opens(&self) -> bool {
+        self.syn && !self.ack
+    }
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its backend.
+    pub backend: BackendId,
+    /// It opens a connection that went to base because no pin could be written.
+    pub overflow: bool,
+}
+
+/// What every branch of the rule looks at.
+struct Situation<'a, T> {
+    tables: &'a T,
+    service: &'a Service,
+    flow: &'a Flow,
+    segment: &'a Segment,
+    control: Control,
+    slot: u32,
+}
+
+/// Where a client's segment goes.
+///
+/// # Errors
+/// The reason why it goes nowhere.
+#[inline(always)]
+pub fn forward<T: Tables>(
+    tables: &T,
+    service: &Service,
+    flow: &Flow,
+    segment: &Segment,
+) -> Result<Route, Reason> {
+    let control = tables.control(service.deployment);
+    let slot = ring::slot(flow.hash, service.ring_size);
+    let here = Situation { tables, service, flow, segment, control, slot };
+    let backend = match control.phase() {
+        Phase::Off => return Err(Reason::NotReady),
+        Phase::Steady => {
+            if segment.opens() {
+                here.remember();
+            }
+            here.base()?
+        }
+        Phase::Drain | Phase::Seal if segment.opens() => return here.open(),
+        Phase::Drain | Phase::Seal => here.follow()?,
+    };
+    Ok(Route { backend, overflow: false })
+}
+
+/// Takes note of a backend's segment to a client: promotes the half pin that it answers, keeps pins and
+/// census up to date. It never changes where the segment goes.
+#[inline(always)]
+pub fn reply<T: Tables>(
+    tables: &T,
+    deployment: u16,
+    service: u16,
+    environment: Environment,
+    backend: BackendId,
+    flow: &Flow,
+    segment: &Segment,
+) {
+    let control = tables.control(deployment);
+    if matches!(control.phase(), Phase::Off | Phase::Steady) {
+        return;
+    }
+    if let Some(pin) = pin::find(tables, flow) {
+        let half = pin.half().filter(|half| half.backend() == backend);
+        if let Some(half) = half
+            && !segment.syn
+            && !segment.rst
+            && half.covers(segment.acknowledgement)
+        {
+            pin.promote(half);
+        }
+        if half.is_some() || pin.established().is_some_and(|hold| hold.backend() == backend) {
+            pin.touch(|meta| meta.seen(tables.seconds(), Direction::Return, segment));
+        }
+    }
+    if environment == control.leaving() {
+        let new = Meta::new(0, service, environment as u16);
+        census::note(tables, deployment, flow, new, Direction::Return, segment);
+    }
+}
+
+impl<T: Tables> Situation<'_, T> {
+    #[inline(always)]
+    fn ring(&self, ring: u8) -> Result<BackendId, Reason> {
+        ring::backend(self.tables, self.service, ring, self.slot).ok_or(Reason::NoBackend)
+    }
+
+    #[inline(always)]
+    fn base(&self) -> Result<BackendId, Reason> {
+        self.ring(self.control.base().slot)
+    }
+
+    /// The environment in which nothing may open now.
+    #[inline(always)]
+    fn sealed(&self) -> Option<Environment> {
+        match self.control.phase() {
+            Phase::Seal if self.control.sealed(self.tables.ticks()) => Some(self.control.leaving()),
+            _ => None,
+        }
+    }
+
+    /// The environment of a backend whose pins hold; `None` for a dead one, whose pins are void.
+    #[inline(always)]
+    fn alive(&self, backend: BackendId) -> Option<Environment> {
+        let backend = self.tables.backend(backend)?;
+        if backend.dead.load(core::sync::atomic::Ordering::Relaxed) != 0 {
+            return None;
+        }
+        Some(Environment::from_bit(backend.environment))
+    }
+
+    /// A SYN while pins count.
+    #[inline(always)]
+    fn open(&self) -> Result<Route, Reason> {
+        let isn = self.segment.sequence;
+        let sealed = self.sealed();
+        let pin = pin::find(self.tables, self.flow);
+        if let Some(pin) = pin {
+            for hold in [pin.half(), pin.established()].into_iter().flatten() {
+                if hold.isn() == isn
+                    && let Some(environment) = self.alive(hold.backend())
+                {
+                    if sealed == Some(environment) {
+                        return Err(Reason::Sealed);
+                    }
+                    self.seen(pin);
+                    self.entered(environment);
+                    self.note(environment);
+                    return Ok(Route { backend: hold.backend(), overflow: false });
+                }
+            }
+        }
+        if recent::has(self.tables, self.service.deployment, self.flow, isn) {
+            return self.open_in_base(sealed, false);
+        }
+        let Some(pin) = pin else {
+            if self.control.current().slot == self.control.base().slot {
+                return self.open_in_base(sealed, false);
+            }
+            let backend = self.ring(self.control.current().slot)?;
+            let meta = Meta::new(self.tables.seconds(), self.service.id, self.slot as u16);
+            return match pin::insert(self.tables, self.flow, Hold::new(isn, backend), meta) {
+                Inserted::New => Ok(self.opened(backend)),
+                Inserted::Found(pin) => self.open_in_place(pin, sealed),
+                Inserted::NoRoom => self.open_in_base(sealed, true),
+            };
+        };
+        self.open_in_place(pin, sealed)
+    }
+
+    /// A SYN with a new sequence number for a flow that has a pin.
+    #[inline(always)]
+    fn open_in_place(&self, pin: &Pin<T::Word>, sealed: Option<Environment>) -> Result<Route, Reason> {
+        let isn = self.segment.sequence;
+        let old = pin.half();
+        if let Some(half) = old
+            && self.alive(half.backend()).is_some()
+        {
+            // Another processor put the same SYN there just now.
+            return if half.isn() == isn { Ok(self.opened(half.backend())) } else { Err(Reason::PinBusy) };
+        }
+        let backend = self.ring(self.control.current().slot)?;
+        if pin.put_half(self.flow, old.map_or(0, |hold| hold.0), Hold::new(isn, backend)) {
+            self.seen(pin);
+            return Ok(self.opened(backend));
+        }
+        match pin.half() {
+            Some(half) if half.isn() == isn && pin.tag.load() == self.flow.tag => {
+                Ok(self.opened(half.backend()))
+            }
+            Some(_) if pin.tag.load() == self.flow.tag => Err(Reason::PinBusy),
+            _ => self.open_in_base(sealed, true),
+        }
+    }
+
+    #[inline(always)]
+    fn opened(&self, backend: BackendId) -> Route {
+        self.entered(self.control.current().environment);
+        Route { backend, overflow: false }
+    }
+
+    #[inline(always)]
+    fn open_in_base(&self, sealed: Option<Environment>, overflow: bool) -> Result<Route, Reason> {
+        let environment = self.control.base().environment;
+        if sealed == Some(environment) {
+            return Err(Reason::Sealed);
+        }
+        let backend = self.base()?;
+        self.remember();
+        self.note(environment);
+        Ok(Route { backend, overflow })
+    }
+
+    /// Any segment but a SYN while pins count.
+    #[inline(always)]
+    fn follow(&self) -> Result<BackendId, Reason> {
+        if let Some(pin) = pin::find(self.tables, self.flow) {
+            if let Some(half) = pin.half()
+                && half.covers(self.segment.sequence)
+                && let Some(environment) = self.alive(half.backend())
+            {
+                pin.mark_matched(half);
+                self.seen(pin);
+                self.note(environment);
+                return Ok(half.backend());
+            }
+            if let Some(hold) = pin.established()
+                && let Some(environment) = self.alive(hold.backend())
+            {
+                self.seen(pin);
+                self.note(environment);
+                return Ok(hold.backend());
+            }
+        }
+        let backend = self.base()?;
+        self.note(self.control.base().environment);
+        Ok(backend)
+    }
+
+    /// Remembers that this SYN goes to base, and when one last did.
+    #[inline(always)]
+    fn remember(&self) {
+        self.entered(self.control.base().environment);
+        recent::add(self.tables, self.service.deployment, self.flow, self.segment.sequence);
+    }
+
+    /// Notes when a SYN was last sent into an environment.
+    #[inline(always)]
+    fn entered(&self, environment: Environment) {
+        if let Some(line) = self.tables.deployment(self.service.deployment) {
+            let stamp = &line[live::LAST_SYN + environment as usize];
+            let now = u64::from(self.tables.seconds());
+            if stamp.load() != now {
+                stamp.store(now);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn seen(&self, pin: &Pin<T::Word>) {
+        pin.touch(|meta| meta.seen(self.tables.seconds(), Direction::Forward, self.segment));
+    }
+
+    /// Counts the flow if it belongs to the environment that is being left.
+    #[inline(always)]
+    fn note(&self, environment: Environment) {
+        if environment == self.control.leaving() {
+            let new = Meta::new(0, self.service.id, environment as u16);
+            census::note(
+                self.tables,
+                self.service.deployment,
+                self.flow,
+                new,
+                Direction::Forward,
+                self.segment,
+            );
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The pin table: two-choice buckets of two pins, 32 bytes a pin. The program only ever adds a pin and
+//! fills it; only the agent frees one. Nothing is evicted: without room there is no pin, and the
+//! connection goes to base.
+
+use crate::abi::BackendId;
+use crate::flow::Flow;
+use crate::meta::Meta;
+use crate::tables::{Tables, Word};
+
+/// How far behind the first sequence number a half pin's packets may be: 2^17.
+pub const WINDOW: u32 = 1 << 17;
+/// Locks in `PIN_LOCKS`, a power of two.
+pub const LOCKS: u32 = 1024;
+/// Tries for a lock. Its holder is done within some hundred instructions; who does not get it in this
+/// time finds "no room", which is safe.
+const LOCK_TRIES: u32 = 64;
+
+/// One pin.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Pin<W> {
+    /// [`Flow::tag`]; 0 is free, [`crate::flow::TOMB`] is being freed.
+    pub tag: W,
+    /// [`Hold`] of a connection that the backend has not answered yet; 0 is none.
+    pub half: W,
+    /// [`Hold`] of the established connection; 0 is none.
+    pub established: W,
+    /// [`Meta`].
+    pub meta: W,
+}
+
+/// Two pins, one cache line.
+pub type Bucket<W> = [Pin<W>; 2];
+
+const _: () = assert!(size_of::<Bucket<u64>>() == 64);
+
+/// What a pin holds of one connection: its first sequence number and its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold(pub u64);
+
+const VALID: u64 = 1 << 63;
+const MATCHED: u64 = 1 << 62;
+
+impl Hold {
+    /// Holds `backend` for the connection that began with `isn`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(isn: u32, backend: BackendId) -> Self {
+        Self(VALID | (backend as u64) << 32 | isn as u64)
+    }
+
+    /// From a word of a pin.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Option<Self> {
+        if word & VALID == 0 { None } else { Some(Self(word)) }
+    }
+
+    /// The connection's first sequence number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn isn(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Its backend.
+    #[must_use]
+    #[inline(always)]
+    pub const fn backend(self) -> BackendId {
+        (self.0 >> 32) as BackendId
+    }
+
+    /// A packet of the connection was seen after its SYN: the half pin must not expire as unused.
+    #[must_use]
+    #[inline(always)]
+    pub const fn matched(self) -> bool {
+        self.0 & MATCHED != 0
+    }
+
+    /// The same, matched.
+    #[must_use]
+    #[inline(always)]
+    pub const fn with_match(self) -> Self {
+        Self(self.0 | MATCHED)
+    }
+
+    /// Whether a sequence number is the connection's own: from its first one, which a keepalive probe of
+    /// a silent client carries, to 2^17 beyond.
+    #[must_use]
+    #[inline(always)]
+    pub const fn covers(self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.isn()) < WINDOW
+    }
+}
+
+impl<W: Word> Pin<W> {
+    /// The half pin.
+    #[inline(always)]
+    pub fn half(&self) -> Option<Hold> {
+        Hold::from_word(self.half.load())
+    }
+
+    /// The established pin.
+    #[inline(always)]
+    pub fn established(&self) -> Option<Hold> {
+        Hold::from_word(self.established.load())
+    }
+
+    /// Puts a half pin where `old` was (0 for none). `false`: another processor put one there first, or
+    /// the agent is freeing the pin; the caller has stored nothing that counts.
+    #[inline(always)]
+    pub fn put_half(&self, flow: &Flow, old: u64, hold: Hold) -> bool {
+        // The tag is read after the exchange; the agent buries the tag before it looks at the holds once
+        // more. Whichever comes first, the other sees it.
+        self.half.compare_exchange(old, hold.0) == old && self.tag.load() == flow.tag
+    }
+
+    /// Marks the half pin as matched.
+    #[inline(always)]
+    pub fn mark_matched(&self, half: Hold) {
+        if !half.matched() {
+            self.half.compare_exchange(half.0, half.with_match().0);
+        }
+    }
+
+    /// Makes the half pin the established one. If another processor marks it meanwhile, the half pin
+    /// stays beside its twin, which changes nothing, and the next reply clears it.
+    #[inline(always)]
+    pub fn promote(&self, half: Hold) {
+        self.established.store(half.0);
+        self.half.compare_exchange(half.0, 0);
+    }
+
+    /// Keeps the meta word up to date; writes only what changed.
+    #[inline(always)]
+    pub fn touch(&self, update: impl FnOnce(Meta) -> Meta) {
+        let old = self.meta.load();
+        let new = update(Meta(old)).0;
+        if new != old {
+            self.meta.store(new);
+        }
+    }
+}
+
+/// The pin of a flow, if it holds anything.
+#[inline(always)]
+pub fn find<'t, T: Tables>(tables: &'t T, flow: &Flow) -> Option<&'t Pin<T::Word>> {
+    let node = tables.node();
+    if node.no_pins != 0 {
+        return None;
+    }
+    let [first, second] = flow.buckets(node.pin_mask);
+    let first = tables.pins(first)?;
+    let second = tables.pins(second)?;
+    // Both lines are asked for before either is looked at, so that the misses overlap.
+    let tags = [first[0].tag.load(), second[0].tag.load(), first[1].tag.load(), second[1].tag.load()];
+    let pin = if tags[0] == flow.tag {
+        &first[0]
+    } else if tags[2] == flow.tag {
+        &first[1]
+    } else if tags[1] == flow.tag {
+        &second[0]
+    } else if tags[3] == flow.tag {
+        &second[1]
+    } else {
+        return None;
+    };
+    if pin.half.load() | pin.established.load() == 0 { None } else { Some(pin) }
+}
+
+/// What became of an insertion.
+#[derive(Debug)]
+pub enum Inserted<'t, W> {
+    /// A new pin holds the half.
+    New,
+    /// The flow has a pin already: another processor was first.
+    Found(&'t Pin<W>),
+    /// There is no room.
+    NoRoom,
+}
+
+/// Makes a pin for a flow that [`find`] did not know. Two processors that see the same new flow agree on
+/// one pin: search and claim happen under the flow's lock. The agent frees pins without it, which can
+/// only make more room.
+#[inline(always)]
+pub fn insert<'t, T: Tables>(tables: &'t T, flow: &Flow, half: Hold, meta: Meta) -> Inserted<'t, T::Word> {
+    let node = tables.node();
+    if node.no_pins != 0 {
+        return Inserted::NoRoom;
+    }
+    let [first, second] = flow.buckets(node.pin_mask);
+    let (Some(first), Some(second)) = (tables.pins(first), tables.pins(second)) else {
+        return Inserted::NoRoom;
+    };
+    let Some(lock) = tables.pin_lock((flow.hash >> 16) as u32 & (LOCKS - 1)) else {
+        return Inserted::NoRoom;
+    };
+    let mut tries = 0;
+    while lock.compare_exchange(0, 1) != 0 {
+        tries += 1;
+        if tries == LOCK_TRIES {
+            return Inserted::NoRoom;
+        }
+    }
+    let inserted = insert_locked(flow, half, meta, first, second);
+    lock.compare_exchange(1, 0);
+    inserted
+}
+
+#[inline(always)]
+fn insert_locked<'t, W: Word>(
+    flow: &Flow,
+    half: Hold,
+    meta: Meta,
+    first: &'t Bucket<W>,
+    second: &'t Bucket<W>,
+) -> Inserted<'t, W> {
+    for pin in [&first[0], &first[1], &second[0], &second[1]] {
+        if pin.tag.load() == flow.tag {
+            return Inserted::Found(pin);
+        }
+    }
+    let free = |bucket: &Bucket<W>| u8::from(bucket[0].tag.load() == 0) + u8::from(bucket[1].tag.load() == 0);
+    // The emptier bucket first: that is what makes two choices as good as they are.
+    let (a, b) = if free(first) >= free(second) { (first, second) } else { (second, first) };
+    for pin in [&a[0], &a[1], &b[0], &b[1]] {
+        // Flows with another lock claim in the same buckets.
+        if pin.tag.load() == 0 && pin.tag.compare_exchange(0, flow.tag) == 0 {
+            pin.meta.store(meta.0);
+            pin.half.store(half.0);
+            return Inserted::New;
+        }
+    }
+    Inserted::NoRoom
+}

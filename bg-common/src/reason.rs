@@ -1,0 +1,88 @@
+//! Why a packet ended as it did. Every packet has exactly one reason, and every reason is counted.
+
+/// What is done with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Sent by the program.
+    Send,
+    /// Handed to the kernel.
+    Pass,
+    /// Dropped.
+    Drop,
+}
+
+macro_rules! reasons {
+    ($($variant:ident = $number:literal, $verdict:ident, $name:literal, $text:literal;)*) => {
+        /// Why a packet ended as it did.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Reason {
+            $(#[doc = $text] $variant = $number,)*
+        }
+
+        impl Reason {
+            /// All of them, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// What is done with such a packet.
+            #[must_use]
+            #[inline(always)]
+            pub const fn verdict(self) -> Verdict {
+                match self { $(Self::$variant => Verdict::$verdict,)* }
+            }
+
+            /// Its name, as counters are labelled.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Forwarded = 0, Send, "forwarded", "From a client, sent to its backend.";
+    Returned = 1, Send, "returned", "From a backend, sent to its client.";
+    TimeExceeded = 2, Send, "time_exceeded", "TTL over: the client is told so.";
+    FragmentationNeeded = 3, Send, "fragmentation_needed", "Larger than the way out takes: the client is told so.";
+    ForwardedByKernel = 4, Pass, "forwarded_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the backend.";
+    ReturnedByKernel = 5, Pass, "returned_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the client.";
+    OtherProtocol = 6, Pass, "other_protocol", "Not IPv4 TCP.";
+    ForeignMac = 7, Pass, "foreign_mac", "Not addressed to this interface, or to many.";
+    NotService = 8, Pass, "not_service", "Neither to a service nor from a backend.";
+    Excluded = 9, Pass, "excluded", "From a backend to a prefix that speaks to it directly.";
+    OwnTraffic = 10, Pass, "own_traffic", "From a backend to the node itself: a health check, say.";
+    NotReady = 11, Pass, "not_ready", "To a service whose deployment is not set up yet.";
+    ReturnTtl = 12, Pass, "return_ttl", "From a backend with its TTL over: the kernel tells the backend.";
+    LaterFragment = 13, Pass, "later_fragment", "A fragment without ports.";
+    Truncated = 20, Drop, "truncated", "Cut inside a header.";
+    BadHeader = 21, Drop, "bad_header", "Wrong version, header length or total length.";
+    BadFlags = 22, Drop, "bad_flags", "TCP flags that no connection has.";
+    Martian = 23, Drop, "martian", "A source that cannot be: the VIP itself, loopback, multicast.";
+    OtherPort = 24, Drop, "other_port", "To a VIP on a port that is no service, where the VIP's policy is to drop.";
+    FirstFragment = 25, Drop, "first_fragment", "A fragmented TCP segment to a service.";
+    NoBackend = 26, Drop, "no_backend", "No healthy backend in the environment.";
+    PinBusy = 27, Drop, "pin_busy", "A SYN while another connection of the same flow is half open; it will be sent again.";
+    Sealed = 28, Drop, "sealed", "A SYN into an environment in its last two seconds of draining; it will be sent again.";
+    NoRoute = 29, Drop, "no_route", "No route to the backend or client.";
+    Failed = 30, Drop, "failed", "The kernel refused an act of the program.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_fit_the_counters_and_differ() {
+        let mut seen = [false; crate::abi::REASON_COUNTERS as usize];
+        for &reason in Reason::ALL {
+            assert!(!core::mem::replace(&mut seen[reason as usize], true), "{reason:?}");
+        }
+    }
+}
