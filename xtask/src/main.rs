@@ -1,1 +1,66 @@
-fn main(){}
+//! The commands of a developer: `cargo xtask setup`, `build`, `test` and `demo`. Each one makes the
+//! machine ready first when something is missing.
+#![forbid(unsafe_code)]
+
+mod apt;
+mod build;
+mod demo;
+mod machine;
+mod packages;
+mod plan;
+mod run;
+mod setup;
+mod tally;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::plan::Goal;
+
+/// Work on bluegreen: make a machine ready, build, test, watch the demo.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make this machine ready: install what is missing, and say why.
+    Setup {
+        /// Only say what is missing; exit 1 if anything is.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Build the release binaries, bgd and bgctl.
+    Build,
+    /// Run every check and test; the kernel tests need root.
+    Test(test::Options),
+    /// Flip real traffic in namespaces of its own, and watch.
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = run::catch_signals().and_then(|()| match arguments.command {
+        Command::Setup { dry_run: true } => setup::dry_run(Goal::Run),
+        Command::Setup { dry_run: false } => setup::aloud(Goal::Run).map(|()| 0),
+        Command::Build => build::command(),
+        Command::Test(options) => test::command(&options),
+        Command::Demo(options) => demo::command(&options),
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(_) if run::stopped_by().is_some() => {
+            ExitCode::from(run::stopped_by().map_or(1, run::code_of_signal))
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
