@@ -173,8 +173,10 @@ pub struct Interface {
     pub index: u32,
     /// Its hardware address. Frames to another one are not ours.
     pub mac: [u8; 6],
+    /// 1: the agent turned `accept_local` on here and turns it off again when it detaches.
+    pub accept_local_set: u8,
     /// Padding.
-    pub pad: [u8; 6],
+    pub pad: [u8; 5],
 }
 
 /// Entries of `INTERFACES`, a power of two.
@@ -265,8 +267,22 @@ pub struct Ledger {
     pub overflow_at_switch: u64,
     /// Epoch of the control word that the last finished clearing belongs to.
     pub cleared_epoch: u32,
+    /// Why the deployment left STEADY: one of [`motive`].
+    pub motive: u32,
     /// Padding.
-    pub pad: [u8; 52],
+    pub pad: [u8; 48],
+}
+
+/// Why a deployment is not steady.
+pub mod motive {
+    /// It is, or nothing is known.
+    pub const NONE: u32 = 0;
+    /// A flip.
+    pub const FLIP: u32 = 1;
+    /// A rollback.
+    pub const ROLLBACK: u32 = 2;
+    /// A change inside the live environment.
+    pub const INNER: u32 = 3;
 }
 
 /// An element of `NAMES`: which service of the configuration a service number stands for.
@@ -279,8 +295,10 @@ pub struct ServiceName {
     pub entry: u32,
     /// Index of its deployment.
     pub deployment: u16,
+    /// 1: the agent added the VIP to the node and removes it again when it detaches.
+    pub vip_added: u8,
     /// Padding.
-    pub pad: [u8; 26],
+    pub pad: [u8; 25],
 }
 
 const _: () = {

@@ -4,7 +4,7 @@
 //!
 //! With `n` SYNs in a filter of `w` words, the words hold a Poisson number of entries with mean `n / w`,
 //! and a new SYN is taken for a known one with probability
-//! `2 * sum over i of poisson(i; n/w) * (1 - (1 - 1/64)^(4 i))^4`: 1 % at about 4.7 entries a word. That
+//! `2 * sum over i of poisson(i; n/w) * (1 - (1 - 1/64)^(4 i))^4`: 1 % at just under 4 entries a word. That
 //! mistake is safe: it sends the new connection to base.
 
 use crate::abi::live;
