@@ -1,0 +1,198 @@
+//! From text to configuration, and what the parts of a file must have in common: no endpoint is
+//! shared, no VIP is a backend, everything fits the limits.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use toml::de::DeTable;
+
+use super::{
+    deployment::{self, Draft, ServiceDraft},
+    error::Problem,
+    node::{self, LimitsAt},
+    section::{At, Notes, Section},
+    types::{Config, OtherPorts, Protocol, RINGS_PER_SERVICE},
+};
+
+/// The kernel counts the bytes of one table with 32 bits.
+const SYN_MEMORY_ALL: u64 = 4 << 30;
+
+/// The configuration, if nothing in it is in the way of building one; and every problem.
+pub(super) fn config(text: &str) -> (Option<Config>, Vec<Problem>) {
+    let notes = Notes::new(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let line = notes.line(error.span().map_or(0, |span| span.start));
+        let what = error.message().replace('\n', ", ");
+        notes.problem(
+            line,
+            what,
+            "this is no TOML; strings, durations and addresses need quotes",
+        );
+    }
+    if !errors.is_empty() {
+        // What follows a syntax error may be misunderstood; nothing is said about it.
+        return (None, notes.into_problems());
+    }
+    let mut root = Section::root(&notes, table.get_ref());
+    let node = node::node(&mut root);
+    let limits = node::limits(&mut root);
+    let drafts = deployment::deployments(&mut root);
+    root.finish();
+    check_vips(&drafts, &notes);
+    check_backends(&drafts, &notes);
+    check_limits(&drafts, &limits, &notes);
+    let deployments = drafts.into_iter().map(Draft::finish).collect::<Option<_>>();
+    let config = deployments.map(|deployments| Config {
+        node,
+        limits: limits.plain(),
+        deployments,
+    });
+    (config, notes.into_problems())
+}
+
+fn services(drafts: &[Draft]) -> impl Iterator<Item = &ServiceDraft> {
+    drafts.iter().flat_map(|draft| &draft.services)
+}
+
+/// Backends of both environments with the name of their list.
+fn backends(service: &ServiceDraft) -> impl Iterator<Item = (String, &At<SocketAddr>)> {
+    let lists = [("blue", &service.blue), ("green", &service.green)];
+    lists.into_iter().flat_map(move |(environment, list)| {
+        list.iter()
+            .map(move |at| (format!("{}.{environment}", service.path), at))
+    })
+}
+
+fn check_vips(drafts: &[Draft], notes: &Notes) {
+    let mut seen: BTreeMap<(SocketAddr, Protocol), &ServiceDraft> = BTreeMap::new();
+    let mut ports: BTreeMap<IpAddr, (&ServiceDraft, OtherPorts)> = BTreeMap::new();
+    for service in services(drafts) {
+        let Some(At { line, value: vip }) = service.vip else {
+            continue;
+        };
+        if let Some(first) = seen.get(&(vip, service.protocol)) {
+            notes.problem(
+                line,
+                format!(
+                    "`{}.vip` is {vip}, which `{}` has already",
+                    service.path, first.path
+                ),
+                "give each service an address and port of its own",
+            );
+        } else {
+            seen.insert((vip, service.protocol), service);
+        }
+        let other = service.other_ports;
+        let (first, choice) = *ports.entry(vip.ip()).or_insert((service, other.value));
+        if choice != other.value {
+            let (address, name) = (vip.ip(), &first.path);
+            notes.problem(
+                other.line,
+                format!(
+                    "`{}.other_ports` differs from `{name}` for {address}",
+                    service.path
+                ),
+                "write the same other_ports in every service of one address",
+            );
+        }
+    }
+}
+
+fn check_backends(drafts: &[Draft], notes: &Notes) {
+    let vips: BTreeMap<IpAddr, &str> = services(drafts)
+        .filter_map(|service| Some((service.vip?.value.ip(), service.path.as_str())))
+        .collect();
+    let mut seen: BTreeMap<(SocketAddr, Protocol), (String, usize)> = BTreeMap::new();
+    for service in services(drafts) {
+        for (
+            list,
+            At {
+                line,
+                value: backend,
+            },
+        ) in backends(service)
+        {
+            if let Some(owner) = vips.get(&backend.ip()) {
+                notes.problem(
+                    *line,
+                    format!(
+                        "`{list}` has {backend}, but {} is the VIP of `{owner}`",
+                        backend.ip()
+                    ),
+                    "name the backend by its own address; the VIP belongs to the node",
+                );
+            }
+            let key = (*backend, service.protocol);
+            if let Some((first, first_line)) = seen.get(&key) {
+                notes.problem(
+                    *line,
+                    format!(
+                        "`{list}` has {backend}, which `{first}` has already, on line {first_line}"
+                    ),
+                    "let each backend listen on an address:port for this one service and \
+                     environment, or a reply could not be told from the other's",
+                );
+            } else {
+                seen.insert(key, (list, *line));
+            }
+        }
+    }
+}
+
+fn check_limits(drafts: &[Draft], limits: &LimitsAt, notes: &Notes) {
+    let check = |name: &str, limit: At<u32>, needed: u64, of: &str| {
+        if needed > u64::from(limit.value) {
+            notes.problem(
+                limit.line,
+                format!("`limits.{name}` is {}, but {needed} {of}", limit.value),
+                format!("{name} = {needed} or more, under [limits]"),
+            );
+        }
+    };
+    let count = |items: usize| items as u64;
+    let backends: usize = services(drafts)
+        .map(|service| backends(service).count())
+        .sum();
+    let slots: u64 = services(drafts)
+        .map(|service| u64::from(service.ring_size))
+        .sum();
+    check(
+        "deployments",
+        limits.deployments,
+        count(drafts.len()),
+        "are configured",
+    );
+    check(
+        "services",
+        limits.services,
+        count(services(drafts).count()),
+        "are configured",
+    );
+    check(
+        "backends",
+        limits.backends,
+        count(backends),
+        "are configured",
+    );
+    let needs = "are needed, three rings for every service";
+    check(
+        "ring_entries",
+        limits.ring_entries,
+        slots * RINGS_PER_SERVICE,
+        needs,
+    );
+    let memory = 2 * u64::from(limits.deployments.value) * limits.syn_memory.value;
+    if memory > SYN_MEMORY_ALL {
+        notes.problem(
+            limits.syn_memory.line,
+            format!(
+                "`limits.syn_memory` makes {} MiB for all deployments",
+                memory >> 20
+            ),
+            "two filters for each of limits.deployments must fit 4 GiB: lower one of the two",
+        );
+    }
+}

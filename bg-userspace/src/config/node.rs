@@ -1,0 +1,207 @@
+//! The sections `[node]` and `[limits]`.
+
+use std::{path::PathBuf, time::Duration};
+
+use toml::de::DeValue;
+
+use super::{
+    section::{At, Complaint, Section},
+    types::{Limits, Node, XdpMode},
+    value,
+};
+
+/// The kernel's bound on the path of a Unix socket.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// For sizes of tables.
+const M: u32 = 1 << 20;
+
+const INTERFACES_HELP: &str =
+    "name the interfaces that carry traffic, such as interfaces = [\"eth0\"]";
+
+/// Reads `[node]`.
+pub(super) fn node(root: &mut Section<'_>) -> Node {
+    let mut section = root.section("node");
+    let node = Node {
+        interfaces: interfaces(&mut section),
+        xdp_mode: section
+            .take("xdp_mode")
+            .and_then(|entry| entry.read(xdp_mode))
+            .map_or(XdpMode::Native, |mode| mode.value),
+        pin_dir: path(&mut section, "pin_dir", "/sys/fs/bpf/bluegreen", usize::MAX),
+        socket: path(
+            &mut section,
+            "socket",
+            "/run/bluegreen/bgd.sock",
+            SOCKET_PATH_MAX,
+        ),
+        vip_interface: section
+            .take("vip_interface")
+            .and_then(|entry| entry.read(value::interface))
+            .map_or_else(|| "lo".to_owned(), |name| name.value),
+        exclude: exclude(&mut section),
+        syn_lifetime: duration_or(
+            &mut section,
+            "syn_lifetime",
+            Duration::from_secs(128),
+            Duration::from_secs(1),
+            Duration::from_hours(1),
+        ),
+    };
+    section.finish();
+    node
+}
+
+fn interfaces(section: &mut Section<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let Some(entry) = section.require("interfaces", INTERFACES_HELP) else {
+        return names;
+    };
+    let Some(elements) = entry.list(INTERFACES_HELP) else {
+        return names;
+    };
+    if elements.is_empty() {
+        entry.complain("is empty", INTERFACES_HELP);
+    }
+    for element in elements {
+        let Some(At { value: name, .. }) = element.read(value::interface) else {
+            continue;
+        };
+        if names.contains(&name) {
+            element.complain(&format!("is \"{name}\" again"), "name each interface once");
+        } else {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn exclude(section: &mut Section<'_>) -> Vec<super::Prefix> {
+    let elements = section
+        .take("exclude")
+        .and_then(|entry| entry.list("a list of prefixes, such as exclude = [\"10.9.0.0/16\"]"));
+    let elements = elements.unwrap_or_default().into_iter();
+    elements
+        .filter_map(|element| element.read(value::prefix))
+        .map(|at| at.value)
+        .collect()
+}
+
+fn xdp_mode(value: &DeValue<'_>) -> Result<XdpMode, Complaint> {
+    value::one_of(
+        value,
+        &[("native", XdpMode::Native), ("generic", XdpMode::Generic)],
+    )
+}
+
+fn path(section: &mut Section<'_>, key: &'static str, default: &str, longest: usize) -> PathBuf {
+    let read = |value: &DeValue<'_>| {
+        let text = value::string(value, default)?;
+        let complain = |what: String, help: String| Err(Complaint::new(what, help));
+        if !text.starts_with('/') {
+            return complain(
+                format!("is \"{text}\", which is not an absolute path"),
+                format!("begin it with a slash, such as \"{default}\""),
+            );
+        }
+        if text.contains('\0') || text.len() > longest {
+            return complain(
+                "is longer than the kernel takes".to_owned(),
+                format!("use at most {longest} bytes, such as \"{default}\""),
+            );
+        }
+        Ok(PathBuf::from(text))
+    };
+    let found = section.take(key).and_then(|entry| entry.read(read));
+    found.map_or_else(|| PathBuf::from(default), |path| path.value)
+}
+
+/// A duration within bounds, or the default.
+pub(super) fn duration_or(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: Duration,
+    low: Duration,
+    high: Duration,
+) -> Duration {
+    let read = |value: &DeValue<'_>| value::duration(value, low..=high);
+    let found = section.take(key).and_then(|entry| entry.read(read));
+    found.map_or(default, |duration| duration.value)
+}
+
+/// `[limits]` with the line of each, for what is compared with it later.
+pub(super) struct LimitsAt {
+    pub(super) deployments: At<u32>,
+    pub(super) services: At<u32>,
+    pub(super) backends: At<u32>,
+    pub(super) ring_entries: At<u32>,
+    pub(super) pins: At<u32>,
+    pub(super) census: At<u32>,
+    pub(super) syn_memory: At<u64>,
+}
+
+/// Reads `[limits]`.
+pub(super) fn limits(root: &mut Section<'_>) -> LimitsAt {
+    let mut section = root.section("limits");
+    let mut number = |key, default, low, high| {
+        let read = |value: &DeValue<'_>| value::integer_u32(value, low..=high);
+        let line = section.line();
+        let found = section.take(key).and_then(|entry| entry.read(read));
+        found.unwrap_or(At {
+            line,
+            value: default,
+        })
+    };
+    let limits = LimitsAt {
+        deployments: number("deployments", 16, 1, 256),
+        services: number("services", 1024, 1, 65_535),
+        backends: number("backends", 4096, 1, 65_535),
+        ring_entries: number("ring_entries", 4 * M, 1024, 64 * M),
+        pins: number("pins", 262_144, 0, 16 * M),
+        census: number("census", 65_536, 1024, 16 * M),
+        syn_memory: At {
+            line: section.line(),
+            value: 8 << 20,
+        },
+    };
+    let syn_memory = section
+        .take("syn_memory")
+        .and_then(|entry| entry.read(syn_memory));
+    section.finish();
+    LimitsAt {
+        syn_memory: syn_memory.unwrap_or(limits.syn_memory),
+        ..limits
+    }
+}
+
+fn syn_memory(value: &DeValue<'_>) -> Result<u64, Complaint> {
+    let size = value::size(value)?;
+    let help = "a power of two from 64KiB to 64MiB, such as \"8MiB\"";
+    if !(64 << 10..=64 << 20).contains(&size) {
+        return Err(Complaint::new(
+            format!("is {size} bytes, which is out of bounds"),
+            help,
+        ));
+    }
+    if !size.is_power_of_two() {
+        return Err(Complaint::new(
+            format!("is {size} bytes, which is no power of two"),
+            help,
+        ));
+    }
+    Ok(size)
+}
+
+impl LimitsAt {
+    pub(super) const fn plain(&self) -> Limits {
+        Limits {
+            deployments: self.deployments.value,
+            services: self.services.value,
+            backends: self.backends.value,
+            ring_entries: self.ring_entries.value,
+            pins: self.pins.value,
+            census: self.census.value,
+            syn_memory: self.syn_memory.value,
+        }
+    }
+}
