@@ -3,9 +3,15 @@
 
 #![forbid(unsafe_code)]
 
+mod filter;
+mod goodbye;
+mod http;
+mod probe;
+mod task;
+
 use std::{net::SocketAddr, time::Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config;
 
@@ -54,4 +60,16 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Checker {
     _stop: watch::Sender<()>,
+}
+
+/// Starts a task per target. Must be called within a tokio runtime. The first probe of a target
+/// comes at a random moment of its first interval. The tasks end as well when `out` is closed.
+pub fn spawn(targets: Vec<Target>, out: mpsc::Sender<Report>) -> Checker {
+    let (stop, stopped) = watch::channel(());
+    for target in targets {
+        tokio::spawn(task::run(target, out.clone(), stopped.clone()));
+    }
+    // From here on the tasks alone hold the channel.
+    drop(out);
+    Checker { _stop: stop }
 }
