@@ -4,9 +4,19 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod body;
+pub mod client;
+mod connection;
+mod listener;
+mod routes;
 pub mod types;
 
+use std::{future::Future, path::Path};
+
 use tokio::sync::{mpsc, oneshot};
+
+pub use self::listener::{BindError, Listener};
 
 /// Where the socket is when nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/bluegreen/bgd.sock";
@@ -88,4 +98,15 @@ pub enum Response {
     Switch(types::SwitchResult),
     /// To [`Request::DrainStatus`] and [`Request::Drain`].
     Drain(types::DrainResult),
+}
+
+/// Serves the API at `path` until `shutdown` is done: [`Listener::bind`] and [`Listener::serve`] in
+/// one. Use the two where it matters to know that the socket is there.
+pub async fn serve(
+    path: &Path,
+    handle: Handle,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), BindError> {
+    Listener::bind(path)?.serve(handle, shutdown).await;
+    Ok(())
 }
