@@ -1,1 +1,2 @@
-fn main(){}
+//! demo
+fn main() {}

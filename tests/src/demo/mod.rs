@@ -1,0 +1,1 @@
+//! The demo: one deployment, two services, real load, and every promise checked by witnesses.

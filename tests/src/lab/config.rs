@@ -1,0 +1,126 @@
+//! The agent's configuration for a laboratory.
+
+use super::fleet::{HEALTH_PORT, STREAM_PORT};
+use super::nginx::HTTP_PORT;
+use super::topology::{Topology, VIP};
+use super::{Environment, word};
+use std::fmt::Write;
+use std::net::SocketAddrV4;
+
+/// The deployment's name.
+pub const DEPLOYMENT: &str = "shop";
+
+/// The virtual address of the service `web`.
+pub const WEB: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
+/// The virtual address of the service `stream`.
+pub const STREAM: SocketAddrV4 = SocketAddrV4::new(VIP, 7000);
+
+/// What a laboratory may want otherwise.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether the service `web` (nginx) is there beside `stream`.
+    pub web: bool,
+    /// How long a SYN is remembered.
+    pub syn_lifetime: String,
+    /// After how long without a packet an old flow is presumed gone.
+    pub idle_horizon: String,
+    /// How long a drain may take.
+    pub deadline: Option<String>,
+    /// Sockets and pins get names of their own with this, for a second agent on one node.
+    pub suffix: String,
+}
+
+impl Default for Settings {
+    /// Short times, so that a whole drain fits into a test.
+    fn default() -> Self {
+        Self {
+            web: false,
+            syn_lifetime: "2s".into(),
+            idle_horizon: "5s".into(),
+            deadline: None,
+            suffix: String::new(),
+        }
+    }
+}
+
+/// The text of the file for this topology.
+pub fn text(topology: &Topology, settings: &Settings) -> String {
+    let mut out = node(topology, settings);
+    let deadline = settings.deadline.as_ref();
+    let deadline = deadline.map_or(String::new(), |time| format!("deadline = \"{time}\"\n"));
+    let horizon = &settings.idle_horizon;
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "[deployments.{DEPLOYMENT}.drain]
+# A production file says minutes here. This one lets a whole drain happen while someone watches; it
+# is safe, because the silent clients send a keepalive probe every 2 s and are seen by that.
+idle_horizon = \"{horizon}\"
+{deadline}"
+    );
+    if settings.web {
+        out += &service(topology, "web", WEB, HTTP_PORT, HTTP_PORT, "[\"/health\", \"/ready\"]");
+    }
+    out += &service(topology, "stream", STREAM, STREAM_PORT, HEALTH_PORT, "[\"/health\"]");
+    out
+}
+
+fn node(topology: &Topology, settings: &Settings) -> String {
+    let suffix = &settings.suffix;
+    format!(
+        "[node]
+interfaces = {interfaces:?}
+xdp_mode = \"native\"
+pin_dir = \"{pins}/bluegreen{suffix}\"
+socket = \"{socket}\"
+vip_interface = \"lo\"
+# How long a SYN may still arrive after it was sent. Nothing here is slower than a millisecond; out in
+# the world the default, 128s, is the time after which the last retransmission has happened.
+syn_lifetime = \"{lifetime}\"
+
+[limits]
+ring_entries = 65536
+pins = 65536
+census = 65536
+
+",
+        interfaces = topology.interfaces(),
+        pins = topology.workdir.bpffs().display(),
+        socket = topology.workdir.join(format!("bgd{suffix}.sock")).display(),
+        lifetime = settings.syn_lifetime,
+    )
+}
+
+fn service(
+    topology: &Topology,
+    name: &str,
+    vip: SocketAddrV4,
+    port: u16,
+    health_port: u16,
+    paths: &str,
+) -> String {
+    let side = |environment: Environment| {
+        let backends = topology.environment(environment);
+        let addresses = backends.map(|backend| format!("{}:{port}", backend.address));
+        format!("{} = {:?}", word(environment), addresses.collect::<Vec<_>>())
+    };
+    format!(
+        "
+[deployments.{DEPLOYMENT}.services.{name}]
+vip = \"{vip}\"
+ring_size = 1021
+{blue}
+{green}
+[deployments.{DEPLOYMENT}.services.{name}.health]
+kind = \"http\"
+paths = {paths}
+port = {health_port}
+interval = \"300ms\"
+timeout = \"250ms\"
+rise = 1
+fall = 2
+",
+        blue = side(Environment::Blue),
+        green = side(Environment::Green),
+    )
+}

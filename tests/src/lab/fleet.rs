@@ -1,0 +1,101 @@
+//! The servers of a laboratory: one streamer for each backend, and what they logged.
+
+use super::binaries::binary;
+use super::process::Process;
+use super::topology::{Backend, Topology};
+use super::{Environment, word};
+use anyhow::{Context, Result};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::process::Command;
+
+/// Where every streamer serves.
+pub const STREAM_PORT: u16 = 9000;
+/// Where it answers health checks.
+pub const HEALTH_PORT: u16 = 9001;
+
+/// A connection that a server accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// When, `CLOCK_REALTIME`, nanoseconds since 1970. A log may round it up, never down.
+    pub at_ns: u64,
+    /// Whose.
+    pub client: SocketAddrV4,
+    /// By which environment.
+    pub environment: Environment,
+}
+
+/// One streamer for each backend of a topology, in its order.
+pub struct Fleet {
+    servers: Vec<Process>,
+}
+
+impl Fleet {
+    /// Starts them: blue says that it runs v1, green v2.
+    pub fn start(topology: &Topology) -> Result<Self> {
+        let servers =
+            topology.backends.iter().map(|backend| start(topology, backend)).collect::<Result<Vec<_>>>()?;
+        Ok(Self { servers })
+    }
+
+    /// The server of the backend with this place in the topology.
+    pub fn server(&mut self, place: usize) -> Result<&mut Process> {
+        self.servers.get_mut(place).context("no such server")
+    }
+
+    /// Turns the health page of a whole environment over.
+    pub fn toggle_health(&self, topology: &Topology, environment: Environment) -> Result<()> {
+        for (backend, server) in topology.backends.iter().zip(&self.servers) {
+            if backend.environment == environment {
+                server.signal(rustix::process::Signal::USR1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every connection that clients opened, in no order. Health checks are not among them: they
+    /// have a port of their own.
+    pub fn accepted(topology: &Topology) -> Result<Vec<Accepted>> {
+        let mut all = Vec::new();
+        for backend in &topology.backends {
+            let path = topology.workdir.join(log_name(backend));
+            let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            for line in text.lines() {
+                let accepted = parse(line, backend.environment);
+                all.push(accepted.with_context(|| format!("{}: {line:?}", path.display()))?);
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn start(topology: &Topology, backend: &Backend) -> Result<Process> {
+    let mut command = Command::new(binary("streamer")?);
+    let address = |port| SocketAddr::from((backend.address, port)).to_string();
+    command
+        .args(["serve", "--name", &backend.name])
+        .args(["--version", release(backend.environment)])
+        .args(["--listen", &address(STREAM_PORT)])
+        .args(["--health", &address(HEALTH_PORT)])
+        .arg("--log")
+        .arg(topology.workdir.join(log_name(backend)))
+        .stderr(topology.workdir.log(&format!("streamer-{}.err", backend.name))?);
+    Process::spawn(&format!("streamer {}", backend.name), command, Some(&backend.namespace))
+}
+
+/// The release that an environment pretends to run.
+pub fn release(environment: Environment) -> &'static str {
+    match environment {
+        Environment::Blue => "v1",
+        Environment::Green => "v2",
+    }
+}
+
+fn log_name(backend: &Backend) -> String {
+    debug_assert!(backend.name.starts_with(word(backend.environment)));
+    format!("streamer-{}.log", backend.name)
+}
+
+fn parse(line: &str, environment: Environment) -> Option<Accepted> {
+    let (at, client) = line.split_once(' ')?;
+    Some(Accepted { at_ns: at.parse().ok()?, client: client.parse().ok()?, environment })
+}

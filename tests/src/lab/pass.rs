@@ -1,0 +1,79 @@
+//! An XDP program of two instructions that lets every packet pass, for the far ends of veth pairs:
+//! what a program sends with `XDP_TX` or redirects arrives at a veth only if its far end takes
+//! frames that way, which a real NIC always does.
+#![expect(unsafe_code, reason = "two raw bpf() calls, on attributes laid out below")]
+
+use anyhow::{Context, Result};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+const PROG_LOAD: libc::c_long = 5;
+const LINK_CREATE: libc::c_long = 28;
+const PROG_TYPE_XDP: u32 = 6;
+const ATTACH_TYPE_XDP: u32 = 37;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// `r0 = XDP_PASS; exit`.
+static PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
+static LICENSE: &[u8; 4] = b"GPL\0";
+
+/// The attributes of `BPF_PROG_LOAD`, up to where this program needs them (linux/bpf.h).
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+}
+
+/// The attributes of `BPF_LINK_CREATE` (linux/bpf.h).
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// Attaches the program to `interface` of the calling thread's namespace, until the returned link
+/// is dropped.
+pub(super) fn attach(interface: &str) -> Result<OwnedFd> {
+    let index = rustix::net::netdevice::name_to_index(
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?,
+        interface,
+    )
+    .with_context(|| format!("find the interface {interface}"))?;
+    let program = bpf(
+        PROG_LOAD,
+        &ProgLoad {
+            prog_type: PROG_TYPE_XDP,
+            insn_cnt: 2,
+            insns: PASS.as_ptr() as u64,
+            license: LICENSE.as_ptr() as u64,
+        },
+    )
+    .context("load a passing XDP program; are you root?")?;
+    bpf(
+        LINK_CREATE,
+        &LinkCreate {
+            prog_fd: u32::try_from(program.as_raw_fd()).context("a negative descriptor")?,
+            target_ifindex: index,
+            attach_type: ATTACH_TYPE_XDP,
+            flags: XDP_FLAGS_DRV_MODE,
+        },
+    )
+    .with_context(|| format!("attach a passing XDP program to {interface}"))
+}
+
+fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: the attributes are a prefix of the kernel's union, sized as told, and the two
+    // pointers in them refer to statics. The kernel only reads all of it.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
+    let descriptor = i32::try_from(result).unwrap_or(-1);
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both commands return a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}

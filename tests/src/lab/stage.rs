@@ -1,0 +1,83 @@
+//! A laboratory that is ready: network, servers, and an agent that saw every backend healthy before
+//! the first client came.
+
+use super::agent::Agent;
+use super::config::{self, Settings};
+use super::fleet::Fleet;
+use super::topology::{CLIENTS, Topology};
+use crate::streamer::load::{Clients, Load, Streams};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that a test needs. The agent goes first, the network last.
+pub struct Stage {
+    agent: Option<Agent>,
+    /// One streamer for each backend.
+    pub fleet: Fleet,
+    /// The network.
+    pub topology: Topology,
+    config: PathBuf,
+}
+
+impl Stage {
+    /// Sets up a network with so many backends in each environment, and starts everything.
+    pub fn new(blue: u8, green: u8, settings: &Settings) -> Result<Self> {
+        let topology = Topology::new(blue, green)?;
+        let fleet = Fleet::start(&topology)?;
+        let config = topology.workdir.write("bgd.toml", &config::text(&topology, settings))?;
+        let mut stage = Self { agent: None, fleet, topology, config };
+        stage.start_agent()?;
+        stage.agent().wait_until_healthy()?;
+        Ok(stage)
+    }
+
+    /// The agent.
+    ///
+    /// # Panics
+    /// When it was killed and not started again.
+    pub fn agent(&self) -> &Agent {
+        self.agent.as_ref().expect("the agent is down")
+    }
+
+    /// SIGKILL to the agent.
+    pub fn kill_agent(&mut self) -> Result<()> {
+        self.agent.take().context("the agent is down")?.kill()
+    }
+
+    /// SIGTERM to the agent.
+    pub fn stop_agent(&mut self) -> Result<()> {
+        self.agent.take().context("the agent is down")?.stop()
+    }
+
+    /// Starts the agent, again or for the first time.
+    pub fn start_agent(&mut self) -> Result<()> {
+        let socket = self.topology.workdir.join("bgd.sock");
+        self.agent = Some(Agent::start(&self.topology, &self.config, &socket)?);
+        Ok(())
+    }
+
+    /// Starts stream clients: so many long-lived ones, and short ones if `churn`. Returns when the
+    /// long-lived ones are open.
+    pub fn load(&self, long_lived: u32, churn: bool) -> Result<Load> {
+        let streams = Streams {
+            target: config::STREAM.into(),
+            long_lived,
+            silent_third: true,
+            pace: Duration::from_millis(40),
+            churn: churn.then(|| Duration::from_millis(25)),
+        };
+        let clients = Clients {
+            sources: CLIENTS.iter().map(|address| (*address).into()).collect(),
+            streams: Some(streams),
+            http: None,
+        };
+        let load = Load::start(&self.topology.client, clients);
+        let tally = load.tally();
+        let open = super::clock::eventually(super::agent::PATIENCE, || {
+            tally.fates().opened >= u64::from(long_lived) || tally.failed() > 0
+        });
+        anyhow::ensure!(open && tally.failed() == 0, "the clients cannot connect: {:?}", tally.failures());
+        Ok(load)
+    }
+}

@@ -1,0 +1,157 @@
+//! The network of the laboratory: one client, one node, and backends of both environments, each in
+//! a namespace of its own, every one of them one veth pair away from the node.
+
+use super::namespace::{self, Namespace};
+use super::workdir::{self, Workdir};
+use super::{Environment, pass, process, word};
+use anyhow::{Context, Result};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The virtual address of every service.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// The client's addresses: several, so that ephemeral ports do not run out.
+pub const CLIENTS: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(198, 51, 100, 10),
+    Ipv4Addr::new(198, 51, 100, 11),
+    Ipv4Addr::new(198, 51, 100, 12),
+    Ipv4Addr::new(198, 51, 100, 13),
+];
+const CLIENT_GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The only interface of a client or backend.
+pub const FAR_END: &str = "eth0";
+
+/// One laboratory at a time in a process: names and addresses are fixed.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A backend: a namespace with one address, in one environment.
+pub struct Backend {
+    /// `blue-1`, `green-2`: how its servers call themselves.
+    pub name: String,
+    /// Which of the two.
+    pub environment: Environment,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Where its servers run.
+    pub namespace: Namespace,
+    /// The node's interface that leads to it.
+    pub port: String,
+}
+
+/// The whole network, and the directory of the run. Dropping it removes everything.
+pub struct Topology {
+    /// The load's namespace.
+    pub client: Namespace,
+    /// The load balancer's namespace.
+    pub node: Namespace,
+    /// Blue first, in order.
+    pub backends: Vec<Backend>,
+    /// Configuration, logs and pins.
+    pub workdir: Workdir,
+    _passes: Vec<OwnedFd>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Topology {
+    /// Builds the network with so many backends in each environment. Needs root.
+    pub fn new(blue: u8, green: u8) -> Result<Self> {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        namespace::reap().context("clear the namespaces of a killed run")?;
+        workdir::reap().context("clear the files of a killed run")?;
+        let workdir = Workdir::create()?;
+        let node = Namespace::create("node")?;
+        node.ip(&["link", "set", "lo", "up"])?;
+        node.sysctl("net/ipv4/ip_forward", "1")?;
+        let mut passes = Vec::new();
+
+        let client = Namespace::create("client")?;
+        passes.push(join(&node, "c0", CLIENT_GATEWAY, &client, &CLIENTS)?);
+        // Many short connections: more ports than the default range.
+        client.sysctl("net/ipv4/ip_local_port_range", "10240 65000")?;
+
+        let mut backends = Vec::new();
+        for (environment, count) in [(Environment::Blue, blue), (Environment::Green, green)] {
+            for number in 1..=count {
+                let (backend, pass) = backend(&node, environment, number)?;
+                backends.push(backend);
+                passes.push(pass);
+            }
+        }
+        Ok(Self { client, node, backends, workdir, _passes: passes, _turn: turn })
+    }
+
+    /// The backends of one environment.
+    pub fn environment(&self, environment: Environment) -> impl Iterator<Item = &Backend> {
+        self.backends.iter().filter(move |backend| backend.environment == environment)
+    }
+
+    /// The node's interfaces, the client's first.
+    pub fn interfaces(&self) -> Vec<String> {
+        let ports = self.backends.iter().map(|backend| backend.port.clone());
+        std::iter::once("c0".to_owned()).chain(ports).collect()
+    }
+
+    /// Where connections end: the client's namespace and every backend's.
+    pub fn ends(&self) -> impl Iterator<Item = &Namespace> {
+        let backends = self.backends.iter().map(|backend| &backend.namespace);
+        std::iter::once(&self.client).chain(backends)
+    }
+}
+
+fn backend(node: &Namespace, environment: Environment, number: u8) -> Result<(Backend, OwnedFd)> {
+    let word = word(environment);
+    let subnet = match environment {
+        Environment::Blue => number,
+        Environment::Green => 100 + number,
+    };
+    let address = Ipv4Addr::new(10, 77, subnet, 10);
+    let namespace = Namespace::create(&format!("{word}{number}"))?;
+    let port = format!("{}{number}", &word[..1]);
+    let gateway = Ipv4Addr::new(10, 77, subnet, 1);
+    let pass = join(node, &port, gateway, &namespace, &[address])?;
+    let backend = Backend { name: format!("{word}-{number}"), environment, address, namespace, port };
+    Ok((backend, pass))
+}
+
+/// One veth pair from the node to `far`, with addresses, routes, and a passing XDP program there.
+fn join(
+    node: &Namespace,
+    port: &str,
+    gateway: Ipv4Addr,
+    far: &Namespace,
+    addresses: &[Ipv4Addr],
+) -> Result<OwnedFd> {
+    // A native program on the node's end needs at least as many receive queues there as the far
+    // end has transmit queues.
+    node.ip(&[
+        "link",
+        "add",
+        port,
+        "numrxqueues",
+        "2",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        FAR_END,
+        "numtxqueues",
+        "1",
+        "netns",
+        far.name(),
+    ])?;
+    node.ip(&["addr", "add", &format!("{gateway}/24"), "dev", port])?;
+    node.ip(&["link", "set", port, "up"])?;
+    for address in addresses {
+        far.ip(&["addr", "add", &format!("{address}/24"), "dev", FAR_END])?;
+    }
+    far.ip(&["link", "set", "lo", "up"])?;
+    far.ip(&["link", "set", FAR_END, "up"])?;
+    far.ip(&["route", "add", "default", "via", &gateway.to_string()])?;
+    // A veth hands over frames whose checksums are not filled in yet, because no wire will damage
+    // them; a rewrite in XDP would carry that half-made checksum on. A real NIC fills it in.
+    process::run("ethtool", &["-K", FAR_END, "tx", "off"], Some(far))?;
+    // What the node's program redirects arrives only where frames are taken in XDP's way.
+    process::run("ethtool", &["-K", FAR_END, "gro", "on"], Some(far))?;
+    far.inside(|| pass::attach(FAR_END))?.with_context(|| format!("prepare {FAR_END} in {}", far.name()))
+}
