@@ -55,10 +55,11 @@ fn main() -> ExitCode {
     });
     match outcome {
         Ok(code) => ExitCode::from(code),
-        Err(_) if run::stopped_by().is_some() => {
-            ExitCode::from(run::stopped_by().map_or(1, run::code_of_signal))
-        }
         Err(error) => {
+            if let Some(signal) = run::stopped_by() {
+                eprintln!("interrupted");
+                return ExitCode::from(run::code_of_signal(signal));
+            }
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }

@@ -177,7 +177,7 @@ impl fmt::Display for Step {
             }
             Self::Linker => write!(
                 f,
-                "bpf-linker {}, with cargo: links the kernel program (takes about 5 minutes)",
+                "bpf-linker {}, with cargo: links the kernel program (takes some minutes)",
                 toolchain::LINKER_RELEASE
             ),
         }
