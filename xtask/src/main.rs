@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             if let Some(signal) = run::stopped_by() {
-                eprintln!("interrupted");
+                eprintln!("\ninterrupted");
                 return ExitCode::from(run::code_of_signal(signal));
             }
             eprintln!("error: {error:#}");
