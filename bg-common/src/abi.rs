@@ -1,7 +1,7 @@
 //! The layout of the pinned maps. Every type has a fixed size, explicit padding and no niche, so that
 //! any bytes are a value of it; addresses and ports are big-endian bytes, as on the wire.
 
-use core::sync::atomic::{AtomicU8, AtomicU32};
+use core::sync::atomic::AtomicU64;
 
 /// Version of the layout. It is part of the pin path: two layouts never meet in one map.
 pub const ABI_VERSION: u32 = 1;
@@ -59,14 +59,15 @@ pub struct Node {
     pub recent_mask: u32,
     /// `CENSUS` has this many buckets, a power of two, less one.
     pub census_mask: u32,
-    /// Grows with every change of a route or neighbour; an older next hop is not used.
-    pub route_epoch: AtomicU32,
     /// 1: there is no room for any pin (`PINS` has one bucket that stays unused).
     pub no_pins: u8,
     /// 1: some VIP drops what is sent to a port that is no service.
     pub vip_policy: u8,
     /// Padding.
-    pub pad: [u8; 6],
+    pub pad: [u8; 2],
+    /// Grows with every change of a route or neighbour; a next hop of another epoch is not used. Atomics
+    /// of the BPF target have 64 bits and no less; the low half counts.
+    pub route_epoch: AtomicU64,
 }
 
 /// State of an entry of an open-addressed table.
@@ -129,10 +130,12 @@ pub struct Backend {
     pub environment: u8,
     /// One of [`entry`].
     pub state: u8,
-    /// 1: dead. Pins on it are void.
-    pub dead: AtomicU8,
     /// Padding.
-    pub pad: [u8; 41],
+    pub pad: [u8; 2],
+    /// 1: dead. Pins on it are void.
+    pub dead: AtomicU64,
+    /// Padding.
+    pub rest: [u8; 32],
 }
 
 /// An entry of `ENDPOINTS`: all that the return path needs, in one cache line.
@@ -192,7 +195,7 @@ pub struct NextHop {
     pub interface: u32,
     /// Largest IP packet it takes, bytes.
     pub mtu: u32,
-    /// [`Node::route_epoch`] when it was looked up.
+    /// Low half of [`Node::route_epoch`] when it was looked up.
     pub epoch: u32,
     /// When it was looked up, in [`crate::tables::Tables::ticks`].
     pub ticks: u32,

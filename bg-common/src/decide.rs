@@ -161,7 +161,7 @@ impl<T: Tables> Situation<'_, T> {
     #[inline(always)]
     fn alive(&self, backend: BackendId) -> Option<Environment> {
         let backend = self.tables.backend(backend)?;
-        if backend.dead.load(core::sync::atomic::Ordering::Relaxed) != 0 {
+        if self.tables.read(&backend.dead) != 0 {
             return None;
         }
         Some(Environment::from_bit(backend.environment))

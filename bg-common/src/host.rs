@@ -1,7 +1,7 @@
 //! The tables in plain memory, for running the rule outside the kernel: unit tests, properties, the
 //! model checker, and the twin that is compared with the kernel program.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use core::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::vec::Vec;
 
@@ -60,10 +60,10 @@ impl Host {
                 pin_mask: buckets.max(1) - 1,
                 recent_mask: words - 1,
                 census_mask: 255,
-                route_epoch: AtomicU32::new(0),
                 no_pins: u8::from(buckets == 0),
                 vip_policy: 0,
-                pad: [0; 6],
+                pad: [0; 2],
+                route_epoch: AtomicU64::new(0),
             },
             control: zeroed(deployments.into()),
             deployments: (0..deployments).map(|_| Default::default()).collect(),
@@ -167,8 +167,9 @@ fn backend(id: u16) -> Backend {
         service: 0,
         environment: (id / 2) as u8,
         state: abi::entry::USED,
-        dead: AtomicU8::new(0),
-        pad: [0; 41],
+        pad: [0; 2],
+        dead: AtomicU64::new(0),
+        rest: [0; 32],
     }
 }
 

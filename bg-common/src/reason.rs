@@ -61,12 +61,13 @@ reasons! {
     NotReady = 11, Pass, "not_ready", "To a service whose deployment is not set up yet.";
     ReturnTtl = 12, Pass, "return_ttl", "From a backend with its TTL over: the kernel tells the backend.";
     LaterFragment = 13, Pass, "later_fragment", "A fragment without ports.";
+    ReturnTooBig = 14, Pass, "return_too_big", "From a backend and larger than the way out takes: the kernel tells the backend.";
     Truncated = 20, Drop, "truncated", "Cut inside a header.";
     BadHeader = 21, Drop, "bad_header", "Wrong version, header length or total length.";
     BadFlags = 22, Drop, "bad_flags", "TCP flags that no connection has.";
     Martian = 23, Drop, "martian", "A source that cannot be: the VIP itself, loopback, multicast.";
     OtherPort = 24, Drop, "other_port", "To a VIP on a port that is no service, where the VIP's policy is to drop.";
-    FirstFragment = 25, Drop, "first_fragment", "A fragmented TCP segment to a service.";
+    FirstFragment = 25, Drop, "first_fragment", "A fragmented TCP segment to a service or from a backend.";
     NoBackend = 26, Drop, "no_backend", "No healthy backend in the environment.";
     PinBusy = 27, Drop, "pin_busy", "A SYN while another connection of the same flow is half open; it will be sent again.";
     Sealed = 28, Drop, "sealed", "A SYN into an environment in its last two seconds of draining; it will be sent again.";

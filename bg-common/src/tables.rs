@@ -1,6 +1,8 @@
 //! How the rule reaches the tables: one small trait, so that the same code runs over the kernel's maps,
 //! over the agent's mappings of them, and over plain memory under test.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use crate::abi::{Backend, BackendId, Node, live};
 use crate::control::Control;
 use crate::pin;
@@ -66,6 +68,12 @@ pub trait Tables {
     fn recent(&self, index: u32) -> Option<&Self::Word>;
     /// A bucket of `CENSUS`.
     fn census(&self, bucket: u32) -> Option<&Line<Self::Word>>;
+    /// Reads a word that only the agent writes. The kernel program has its own way: its target has no
+    /// atomic loads.
+    #[inline(always)]
+    fn read(&self, word: &AtomicU64) -> u64 {
+        word.load(Relaxed)
+    }
     /// `CLOCK_MONOTONIC`, coarse, nanoseconds.
     fn nanoseconds(&self) -> u64;
 

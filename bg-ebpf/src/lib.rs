@@ -1,1 +1,20 @@
+//! The packet path: everything that happens to a packet, as functions over two small traits, so that the
+//! kernel program, the tests and the comparison of the two run the same code. `path` is the place to
+//! start reading.
 #![no_std]
+#![deny(unsafe_code)]
+
+#[cfg(any(test, feature = "host"))]
+extern crate std;
+
+pub mod checksum;
+#[cfg(any(test, feature = "host"))]
+pub mod host;
+mod icmp;
+pub mod kernel;
+mod nat;
+mod nexthop;
+pub mod packet;
+pub mod parse;
+pub mod path;
+pub mod verdict;

@@ -1,0 +1,64 @@
+//! What the packet path asks of its surroundings: the tables of the rule, the directory of services, and
+//! the few things that only the kernel knows.
+
+use core::cell::Cell;
+
+use bg_common::abi::{Address, Counter, Interface, NextHop};
+use bg_common::service::Directory;
+use bg_common::tables::Tables;
+
+/// The kernel, or what stands for it under test.
+pub trait Kernel: Tables + Directory {
+    /// An entry of `INTERFACES`.
+    fn interface(&self, index: u32) -> Option<&Interface>;
+    /// An entry of this processor's `NEXTHOP`.
+    fn next_hop(&self, index: u32) -> Option<&Cell<NextHop>>;
+    /// An element of this processor's `COUNTERS`.
+    fn counter(&self, index: u32) -> Option<&Cell<Counter>>;
+    /// Whether `EXCLUDED` has a prefix of this address.
+    fn excluded(&self, client: &Address) -> bool;
+    /// One look at the routing and neighbour tables.
+    fn route(&self, query: &Query) -> Answer;
+}
+
+/// What is asked of the routing table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Source, as the packet will have it.
+    pub source: [u8; 4],
+    /// Destination, as the packet will have it.
+    pub destination: [u8; 4],
+    /// DSCP and ECN bits.
+    pub tos: u8,
+    /// Where the packet arrived.
+    pub interface: u32,
+}
+
+/// What the routing table says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Send it there.
+    Hop(Hop),
+    /// There is a way, but only the kernel can take it: the neighbour is not resolved, or the route
+    /// encapsulates.
+    ByKernel,
+    /// Not to be forwarded by this node: the address is its own, or forwarding is off.
+    Local,
+    /// No way leads there.
+    Nowhere,
+    /// The kernel did not answer.
+    Failed,
+}
+
+/// Where a packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Egress interface.
+    pub interface: u32,
+    /// Largest IP packet that it takes, bytes.
+    pub mtu: u32,
+    /// Ethernet source.
+    pub source_mac: [u8; 6],
+    /// Ethernet destination.
+    pub destination_mac: [u8; 6],
+}

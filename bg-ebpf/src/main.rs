@@ -1,0 +1,75 @@
+//! The XDP program: the packet path over the kernel's maps. All that decides is in the library.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod maps;
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use bg_ebpf::packet::{Frame, Packet};
+use bg_ebpf::path;
+use bg_ebpf::verdict::Action;
+
+use maps::Maps;
+
+/// The entry point.
+#[xdp]
+fn bluegreen(context: XdpContext) -> u32 {
+    // An array has its elements from the start; only the verifier does not know.
+    let Some(maps) = Maps::new(&context) else { return xdp_action::XDP_PASS };
+    match path::run(&maps, &mut Received { context: &context }) {
+        Action::Pass => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Transmit => xdp_action::XDP_TX,
+        // SAFETY: takes numbers only; answers XDP_REDIRECT, or XDP_ABORTED for flags it does not know.
+        Action::Redirect(interface) => unsafe { bpf_redirect(interface, 0) as u32 },
+    }
+}
+
+/// The packet that the driver hands over.
+struct Received<'c> {
+    context: &'c XdpContext,
+}
+
+impl Packet for Received<'_> {
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        self.context.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn frame(&mut self) -> Frame<'_> {
+        // SAFETY: the kernel lends the bytes between the two to this run of the program, and the
+        // verifier refuses it if one is touched that was not compared with the end. `&mut self` sees to
+        // it that no older frame is used after this one or after a move.
+        unsafe { Frame::new(self.context.data(), self.context.data_end()) }
+    }
+
+    #[inline(always)]
+    fn move_start(&mut self, by: i32) -> bool {
+        // SAFETY: the context is the one that the program was called with; pointers into the packet end
+        // here, which `&mut self` makes sure of and the verifier checks.
+        unsafe { bpf_xdp_adjust_head(self.context.as_ptr().cast(), by) == 0 }
+    }
+
+    #[inline(always)]
+    fn move_end(&mut self, by: i32) -> bool {
+        // SAFETY: as above.
+        unsafe { bpf_xdp_adjust_tail(self.context.as_ptr().cast(), by) == 0 }
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+// `bpf_fib_lookup` and some others are reserved to programs under a licence that the kernel knows to
+// agree with its own.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,76 @@
+//! How a packet ends: one reason, counted once, and one action that follows from it.
+
+use bg_common::abi::{Counter, service_counter};
+use bg_common::reason::{Reason, Verdict};
+
+use crate::kernel::Kernel;
+
+/// What the driver does with the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Hands it to the kernel.
+    Pass,
+    /// Frees it.
+    Drop,
+    /// Sends it out of the interface that it came in by.
+    Transmit,
+    /// Sends it out of this interface.
+    Redirect(u32),
+}
+
+/// The end of a packet's way through the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// Where it leaves, if the reason is one of sending.
+    pub(crate) egress: u32,
+}
+
+impl From<Reason> for Outcome {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self { reason, egress: 0 }
+    }
+}
+
+/// Counts the packet under its reason, and says what to do with it.
+#[inline(always)]
+pub(crate) fn conclude<K: Kernel>(kernel: &K, ingress: u32, bytes: u64, outcome: Outcome) -> Action {
+    count(kernel, outcome.reason as u32, bytes, |_| ());
+    match outcome.reason.verdict() {
+        Verdict::Pass => Action::Pass,
+        Verdict::Drop => Action::Drop,
+        Verdict::Send if outcome.egress == ingress => Action::Transmit,
+        Verdict::Send => Action::Redirect(outcome.egress),
+    }
+}
+
+/// Counts a packet that was forwarded to one environment of a service.
+#[inline(always)]
+pub(crate) fn forwarded<K: Kernel>(
+    kernel: &K,
+    service: u16,
+    environment: u8,
+    bytes: u64,
+    opens: bool,
+    overflow: bool,
+) {
+    count(kernel, service_counter(service, environment), bytes, |counter| {
+        counter.connections += u64::from(opens);
+        counter.overflow += u64::from(overflow);
+    });
+}
+
+#[inline(always)]
+fn count<K: Kernel>(kernel: &K, index: u32, bytes: u64, more: impl FnOnce(&mut Counter)) {
+    // Without such an element there is nothing to count in: the agent made the map smaller than its own
+    // services, and the packet must go on.
+    if let Some(cell) = kernel.counter(index) {
+        let mut counter = cell.get();
+        counter.packets += 1;
+        counter.bytes += bytes;
+        more(&mut counter);
+        cell.set(counter);
+    }
+}
