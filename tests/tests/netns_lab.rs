@@ -61,7 +61,7 @@ fn routed_load_is_verified_logged_captured_and_ends_without_a_reset() {
     let mut accepted = Fleet::accepted(&topology).unwrap();
     assert_eq!(accepted.len() as u64, fates.opened);
     for mut log in AccessLog::all(&topology) {
-        eventually(Duration::from_millis(500), || log.follow().is_err());
+        eventually(Duration::from_millis(500), || log.follow(|_| ()).is_err());
         assert_eq!(log.refused, 0);
         accepted.extend(&log.accepted);
     }

@@ -1,1 +1,17 @@
-//! The demo: one deployment, two services, real load, and every promise checked by witnesses.
+//! The demo: one deployment of two services under real load, switched to and fro, its agent killed
+//! and started again, one drain brought to its end; and every promise checked by witnesses that are
+//! not ours: kernels' counters, a capture, the servers' own logs.
+
+mod arrivals;
+mod chart;
+mod events;
+mod history;
+mod load;
+mod run;
+mod screen;
+mod summary;
+mod watch;
+mod wrk;
+
+pub use run::{Options, run};
+pub use summary::Summary;

@@ -48,7 +48,7 @@ events {{ worker_connections 2048; }}
 http {{
     log_format times '$msec $connection_time $remote_addr:$remote_port $connection_requests $status';
     access_log {log} times buffer=16k flush=200ms;
-    keepalive_requests 1500;
+    keepalive_requests 2000;
     client_body_temp_path {home}/body;
     proxy_temp_path {home}/proxy;
     fastcgi_temp_path {home}/fastcgi;
@@ -106,27 +106,26 @@ impl AccessLog {
         self.backend_environment
     }
 
-    /// Reads what was added; returns how many requests that was.
-    pub fn follow(&mut self) -> Result<u64> {
+    /// Reads what was added; `each` is told of every request when it ended, milliseconds since 1970.
+    pub fn follow(&mut self, mut each: impl FnMut(u64)) -> Result<()> {
         let mut file = match fs::File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error).context("open an access log"),
         };
         file.seek(SeekFrom::Start(self.read)).context("seek in an access log")?;
         let mut text = std::mem::take(&mut self.rest);
         let added = file.read_to_string(&mut text).context("read an access log")?;
         self.read += added as u64;
-        let before = self.requests;
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         for line in text[..whole].lines() {
-            self.line(line)?;
+            each(self.line(line)?);
         }
         text[whole..].clone_into(&mut self.rest);
-        Ok(self.requests - before)
+        Ok(())
     }
 
-    fn line(&mut self, line: &str) -> Result<()> {
+    fn line(&mut self, line: &str) -> Result<u64> {
         let request = parse(line).with_context(|| format!("{}: {line:?}", self.path.display()))?;
         ensure!(request.number > 0, "a request without number: {line:?}");
         self.requests += 1;
@@ -138,11 +137,12 @@ impl AccessLog {
                 environment: self.backend_environment,
             });
         }
-        Ok(())
+        Ok(request.ended_ms)
     }
 }
 
 struct Request {
+    ended_ms: u64,
     accepted_ns: u64,
     client: SocketAddrV4,
     number: u64,
@@ -154,6 +154,7 @@ fn parse(line: &str) -> Option<Request> {
     let ended = milliseconds(words.next()?)?;
     let lasted = milliseconds(words.next()?)?;
     Some(Request {
+        ended_ms: ended,
         // Two readings cut to milliseconds: two more, so that it is never before the handshake's
         // end; the client cannot have used the port again so soon.
         accepted_ns: (ended.checked_sub(lasted)? + 2) * 1_000_000,

@@ -4,6 +4,8 @@
 use super::agent::Agent;
 use super::config::{self, Settings};
 use super::fleet::Fleet;
+use super::nginx;
+use super::process::Process;
 use super::topology::{CLIENTS, Topology};
 use crate::streamer::load::{Clients, Load, Streams};
 use anyhow::{Context, Result};
@@ -15,6 +17,8 @@ pub struct Stage {
     agent: Option<Agent>,
     /// One streamer for each backend.
     pub fleet: Fleet,
+    /// One nginx for each backend, if there is a service `web`.
+    pub nginx: Vec<Process>,
     /// The network.
     pub topology: Topology,
     config: PathBuf,
@@ -25,8 +29,9 @@ impl Stage {
     pub fn new(blue: u8, green: u8, settings: &Settings) -> Result<Self> {
         let topology = Topology::new(blue, green)?;
         let fleet = Fleet::start(&topology)?;
+        let nginx = if settings.web { nginx::start(&topology)? } else { Vec::new() };
         let config = topology.workdir.write("bgd.toml", &config::text(&topology, settings))?;
-        let mut stage = Self { agent: None, fleet, topology, config };
+        let mut stage = Self { agent: None, fleet, nginx, topology, config };
         stage.start_agent()?;
         stage.agent().wait_until_healthy()?;
         Ok(stage)

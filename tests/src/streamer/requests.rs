@@ -4,7 +4,7 @@
 use super::load::{Http, Orders, Sources};
 use super::stream::{PATIENCE, connect};
 use super::tally::Tally;
-use crate::lab::Environment;
+use crate::lab::{Environment, clock::realtime_ns};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -47,15 +47,21 @@ struct Client {
 impl Client {
     async fn run(&self, tally: &Tally, orders: watch::Receiver<Orders>) {
         while !orders.borrow().stop {
-            if let Err(error) = self.connection(tally, &orders).await {
-                tally.fail(format!("request to {}: {error}", self.target));
+            let mut since = realtime_ns();
+            if let Err(error) = self.connection(tally, &orders, &mut since).await {
+                tally.fail(since, format!("request to {}: {error}", self.target));
                 sleep(self.pace).await;
             }
         }
     }
 
     /// One connection of so many requests, ended by FINs both ways.
-    async fn connection(&self, tally: &Tally, orders: &watch::Receiver<Orders>) -> io::Result<()> {
+    async fn connection(
+        &self,
+        tally: &Tally,
+        orders: &watch::Receiver<Orders>,
+        since: &mut u64,
+    ) -> io::Result<()> {
         let connected = timeout(PATIENCE, connect(self.source, self.target)).await;
         let mut stream = connected.map_err(|_| wrong("no connection"))??;
         stream.set_nodelay(true)?;
@@ -63,6 +69,7 @@ impl Client {
             let last = left == 0 || orders.borrow().stop;
             let answer = timeout(PATIENCE, request(&mut stream, last)).await;
             tally.answer(answer.map_err(|_| wrong("no answer"))??);
+            *since = realtime_ns();
             sleep(self.pace).await;
             if last {
                 break;

@@ -21,7 +21,10 @@ pub struct Fates {
 /// A failed request or a broken connection.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
-    /// When, `CLOCK_REALTIME`, nanoseconds since 1970.
+    /// When what failed began, `CLOCK_REALTIME`, nanoseconds since 1970: the request, or what came
+    /// after the last answer of a connection.
+    pub since_ns: u64,
+    /// When it was seen to have failed.
     pub at_ns: u64,
     /// What the client saw.
     pub what: String,
@@ -84,11 +87,10 @@ impl Tally {
         failures.clone()
     }
 
-    /// How many failed in this span.
+    /// How many failures overlap this span: what began in it may fail later, by silence.
     pub fn failed_between(&self, from_ns: u64, to_ns: u64) -> u64 {
         let failures = self.failures();
-        let span = from_ns..to_ns;
-        let failed = failures.iter().filter(|failure| span.contains(&failure.at_ns));
+        let failed = failures.iter().filter(|failure| failure.at_ns >= from_ns && failure.since_ns < to_ns);
         failed.count() as u64
     }
 
@@ -96,11 +98,11 @@ impl Tally {
         self.side(environment).answers.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn fail(&self, what: String) {
+    pub(super) fn fail(&self, since_ns: u64, what: String) {
         self.failed.fetch_add(1, Relaxed);
         let at_ns = realtime_ns();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.push(Failure { at_ns, what });
+        failures.push(Failure { since_ns, at_ns, what });
     }
 
     pub(super) fn open_one(&self, environment: Environment) {
@@ -108,7 +110,7 @@ impl Tally {
         self.side(environment).open.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn close_one(&self, environment: Environment, end: &End) {
+    pub(super) fn close_one(&self, environment: Environment, since_ns: u64, end: &End) {
         self.side(environment).open.fetch_sub(1, Relaxed);
         let counter = match end {
             End::Kept => &self.kept,
@@ -117,7 +119,7 @@ impl Tally {
         };
         counter.fetch_add(1, Relaxed);
         if let End::Moved(what) | End::Broken(what) = end {
-            self.fail(what.clone());
+            self.fail(since_ns, what.clone());
         }
     }
 
