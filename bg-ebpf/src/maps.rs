@@ -64,13 +64,10 @@ static EXCLUDED: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1024, 0);
 
 // Not read here: they live and are pinned with the rest because they mean nothing without it.
 #[map]
-#[used]
 static LEDGER: Array<Ledger> = Array::with_max_entries(16, MAPPED);
 #[map]
-#[used]
 static NAMES: Array<ServiceName> = Array::with_max_entries(64, MAPPED);
 #[btf_map]
-#[used]
 static GRACE: ArrayOfMaps<InnerArray<u32, 1>, 1> = ArrayOfMaps::new();
 
 /// A word that other processors and the agent change meanwhile. The target has the type, but neither
