@@ -38,7 +38,7 @@ pub(crate) struct Machine {
     pub(crate) nightlies: Vec<Compiler>,
     /// The distribution's compiler.
     pub(crate) system: Option<Compiler>,
-    /// The bpf-linker that a build would find.
+    /// The newest bpf-linker; our builds are made to find it.
     pub(crate) linker: Option<Linker>,
     /// Packages that apt can install, of those we know; absent before apt was asked.
     pub(crate) on_offer: Option<BTreeSet<&'static str>>,
@@ -71,11 +71,17 @@ impl Machine {
 
 /// Where a program is: on the PATH, or in a folder that root has there and others may not.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    find_programs(name).into_iter().next()
+}
+
+/// Every place where a program is, in the order in which the PATH is searched.
+pub(crate) fn find_programs(name: &str) -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
         .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+        .filter(|file| file.is_file())
+        .collect()
 }
 
 /// The name of the distribution, and whether it is of Debian's family.

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::machine::find_program;
+use crate::machine::find_programs;
 use crate::run::{answer, on_stderr};
 
 /// The name under which rustup knows the compiler of the kernel program.
@@ -67,12 +67,15 @@ pub(crate) struct Linker {
 }
 
 impl Linker {
-    /// The one that a build would find, or one where `cargo install` puts programs.
+    /// The newest of those on the PATH and where `cargo install` puts programs.
     pub(crate) fn find() -> Option<Self> {
-        let program = find_program("bpf-linker").or_else(|| {
-            let installed = install_root().join("bin/bpf-linker");
-            installed.is_file().then_some(installed)
-        })?;
+        let mut programs = find_programs("bpf-linker");
+        programs.push(install_root().join("bin/bpf-linker"));
+        // The first of equals, as the PATH would have it.
+        programs.into_iter().rev().filter_map(Self::at).max_by_key(|linker| linker.release)
+    }
+
+    fn at(program: PathBuf) -> Option<Self> {
         let version = answer(Command::new(&program).arg("--version"))?;
         let release = read_release(version.split_whitespace().nth(1)?)?;
         let libraries = answer(Command::new("ldd").arg(&program)).unwrap_or_default();
@@ -119,7 +122,7 @@ pub(crate) fn install_linker() -> Result<()> {
     cargo.env("PATH", with_first(&llvm.join("bin")));
     cargo.env("RUSTFLAGS", format!("-L native={}", llvm.join("lib").display()));
     // A target folder of the workspace would make cargo keep these hundreds of files for ever.
-    cargo.env_remove("CARGO_TARGET_DIR");
+    cargo.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_ENCODED_RUSTFLAGS");
     if !on_stderr(&mut cargo)?.success() {
         bail!(
             "bpf-linker {LINKER_RELEASE} could not be built against {}: see cargo's message above; \
