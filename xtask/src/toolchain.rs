@@ -142,8 +142,9 @@ pub(crate) fn with_first(folder: &Path) -> std::ffi::OsString {
 
 /// Components of the toolchain in use that the checks need and that are not there.
 pub(crate) fn missing_components() -> Vec<&'static str> {
-    let sysroot = answer(Command::new("rustc").args(["--print", "sysroot"])).unwrap_or_default();
-    let bin = Path::new(sysroot.trim()).join("bin");
+    // Not the rustc on the PATH, which may be the distribution's.
+    let rustc = answer(Command::new("rustup").args(["which", "rustc"])).unwrap_or_default();
+    let bin = Path::new(rustc.trim()).parent().unwrap_or(Path::new("/")).to_owned();
     [("rustfmt", "cargo-fmt"), ("clippy", "cargo-clippy")]
         .into_iter()
         .filter(|(_, program)| !bin.join(program).exists())
