@@ -31,12 +31,12 @@ pub(super) struct Events {
     start_ns: u64,
     /// Whether every event is also printed at once, because nothing else shows it.
     printed: bool,
-    events: Arc<Mutex<Vec<Event>>>,
+    told: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Events {
     pub(super) fn new(printed: bool) -> Self {
-        Self { start_ns: realtime_ns(), printed, events: Arc::default() }
+        Self { start_ns: realtime_ns(), printed, told: Arc::default() }
     }
 
     pub(super) fn note(&self, text: impl Into<String>) {
@@ -57,7 +57,7 @@ impl Events {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

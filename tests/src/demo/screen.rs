@@ -3,6 +3,7 @@
 
 use super::chart::Line;
 use crate::lab::cleanup::{self, Ticket};
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr};
 
 /// A terminal that shows a picture. Dropping it gives the cursor back.
@@ -47,7 +48,8 @@ impl Screen {
         // In one write, between begin and end of a synchronized update: no flicker.
         let mut out = String::from("\x1b[?2026h\r");
         if self.drawn > 0 {
-            out += &format!("\x1b[{}A", self.drawn);
+            // Writing to a string cannot fail.
+            let _ = write!(out, "\x1b[{}A", self.drawn);
         }
         for line in lines {
             out += &line.render(columns, self.colour);

@@ -166,8 +166,8 @@ impl Watcher {
             height,
             colour: screen.colour,
         };
-        let now_ms = now_ns / 1_000_000;
-        let rates = self.history.rates(now_ms - 1400, now_ms - 400);
+        let known = now_ns / 1_000_000 - 400;
+        let rates = self.history.rates(known - 1000, known);
         let mut lines = vec![title(now, now_ns), legend(rates)];
         lines.extend(frame.chart());
         lines.push(Line::new());

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Time enough for anything on a busy machine; no verdict hangs on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What `bgctl` said.
 #[derive(Debug)]
@@ -159,7 +159,20 @@ pub fn bgctl(socket: &Path, args: &[&str]) -> Result<Reply> {
 
 /// How an agent that should refuse to start ended: its exit code, and what it said.
 pub fn refusal(topology: &Topology, config: &Path) -> Result<(i32, String)> {
-    let mut process = launch(topology, config)?;
+    refused(topology, config, launch(topology, config)?)
+}
+
+/// The same for an agent that is started by nobody in particular, user 65534.
+pub fn refusal_without_root(topology: &Topology, config: &Path) -> Result<(i32, String)> {
+    // A copy, because the original may lie where only root can go.
+    let copy = topology.workdir.join("bgd");
+    std::fs::copy(binary("bgd")?, &copy).context("copy bgd")?;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(copy);
+    refused(topology, config, launch_with(command, topology, config)?)
+}
+
+fn refused(topology: &Topology, config: &Path, mut process: Process) -> Result<(i32, String)> {
     let status = process.wait(PATIENCE)?;
     let said = std::fs::read_to_string(log_of(topology, config)).context("read bgd's log")?;
     let status = status.with_context(|| format!("bgd runs on; it said:\n{said}"))?;
@@ -167,12 +180,16 @@ pub fn refusal(topology: &Topology, config: &Path) -> Result<(i32, String)> {
 }
 
 fn launch(topology: &Topology, config: &Path) -> Result<Process> {
-    let mut command = Command::new(binary("bgd")?);
+    launch_with(Command::new(binary("bgd")?), topology, config)
+}
+
+fn launch_with(mut command: Command, topology: &Topology, config: &Path) -> Result<Process> {
+    let log = log_of(topology, config);
     command
         .arg("--config")
         .arg(config)
         .stdin(Stdio::null())
-        .stderr(topology.workdir.log(&log_of(topology, config).to_string_lossy())?);
+        .stderr(topology.workdir.log(&log.to_string_lossy())?);
     Process::spawn("bgd", command, Some(&topology.node))
 }
 

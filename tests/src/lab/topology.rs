@@ -92,6 +92,14 @@ impl Topology {
         std::iter::once("c0".to_owned()).chain(ports).collect()
     }
 
+    /// The node's interfaces that carry an XDP program.
+    pub fn attached(&self) -> Result<Vec<String>> {
+        let links = self.node.ip(&["-json", "link", "show"])?;
+        let links: Vec<serde_json::Value> = serde_json::from_str(&links).context("read ip's JSON")?;
+        let with_program = links.iter().filter(|link| link.get("xdp").is_some());
+        Ok(with_program.filter_map(|link| Some(link["ifname"].as_str()?.to_owned())).collect())
+    }
+
     /// Where connections end: the client's namespace and every backend's.
     pub fn ends(&self) -> impl Iterator<Item = &Namespace> {
         let backends = self.backends.iter().map(|backend| &backend.namespace);

@@ -1,0 +1,102 @@
+//! Things that die: a backend, and the agent itself in the middle of a drain.
+
+use bg_tests::lab::Environment;
+use bg_tests::lab::agent::{PATIENCE, bgctl};
+use bg_tests::lab::clock::eventually;
+use bg_tests::lab::config::{DEPLOYMENT, Settings};
+use bg_tests::lab::fleet::Fleet;
+use bg_tests::lab::stage::Stage;
+use bg_tests::lab::witness::Resets;
+use bg_userspace::api::types::State;
+
+#[test]
+fn new_connections_avoid_a_dead_backend_and_the_others_notice_nothing() {
+    let mut stage = Stage::new(3, 3, &Settings::default()).unwrap();
+    let load = stage.load(30, false).unwrap();
+    load.order(|orders| orders.speak = true);
+    let dead = stage.topology.backends[0].address;
+    let accepted = |stage: &Stage| {
+        let log = stage.topology.workdir.join(format!("streamer-{}.log", stage.topology.backends[0].name));
+        std::fs::read_to_string(log).unwrap().lines().count() as u64
+    };
+    let victims = accepted(&stage);
+    assert!((1..30).contains(&victims), "no spread: {victims} of 30 on one of three");
+    stage.fleet.server(0).unwrap().kill().unwrap();
+    stage
+        .agent()
+        .wait_for("the agent to see the dead backend", |deployment| {
+            let mut members = deployment.environments.iter().flat_map(|one| &one.members);
+            members.any(|member| member.address.starts_with(&format!("{dead}:")) && member.health == "dead")
+        })
+        .unwrap();
+    // Every new connection succeeds: load() fails otherwise.
+    for _ in 0..3 {
+        let new = stage.load(20, false).unwrap();
+        assert_eq!(new.tally().open(Environment::Blue), 20);
+        let tally = new.stop().unwrap();
+        assert_eq!((tally.failed(), tally.fates().kept), (0, 20), "{:?}", tally.failures());
+    }
+    assert_eq!(accepted(&stage), victims);
+    let tally = load.tally();
+    assert!(eventually(PATIENCE, || tally.fates().broken == victims), "{:?}", tally.fates());
+    let tally = load.stop().unwrap();
+    assert_eq!(tally.fates().kept, 30 - victims, "{:?}", tally.failures());
+    assert_eq!(tally.fates().moved, 0);
+}
+
+#[test]
+fn traffic_and_pins_outlive_the_agent_and_the_next_one_goes_on_with_the_drain() {
+    let mut stage = Stage::new(2, 2, &Settings::default()).unwrap();
+    let before = Resets::at_the_ends(&stage.topology).unwrap();
+    let old = stage.load(12, true).unwrap();
+    stage.agent().flip(Environment::Green).unwrap();
+    let pinned = stage.load(12, false).unwrap();
+    let was = stage.agent().deployment().unwrap();
+    let socket = stage.agent().socket().to_owned();
+
+    stage.kill_agent().unwrap();
+    assert_eq!(bgctl(&socket, &["status"]).unwrap().code, 6);
+    assert_eq!(stage.topology.attached().unwrap(), stage.topology.interfaces());
+    let meanwhile = stage.load(12, false).unwrap();
+    assert_eq!(meanwhile.tally().open(Environment::Green), 12);
+    let answered = (old.tally().answered(), pinned.tally().answered());
+    assert!(eventually(PATIENCE, || {
+        old.tally().answered() > answered.0 + 100 && pinned.tally().answered() > answered.1 + 100
+    }));
+
+    stage.start_agent().unwrap();
+    let is = stage.agent().deployment().unwrap();
+    assert_eq!((is.state, is.live), (State::Draining, Environment::Green));
+    assert!(is.generation >= was.generation, "{} after {}", is.generation, was.generation);
+    assert_eq!(is.drain.as_ref().unwrap().leaving, Environment::Blue);
+    old.order(|orders| orders.end_blue = true);
+    let reply = stage.agent().bgctl(&["drain", DEPLOYMENT, "--wait", "--timeout", "60s"]).unwrap();
+    assert_eq!(reply.code, 0, "{reply:?}; {:?}", stage.agent().deployment());
+    for load in [old, pinned, meanwhile] {
+        load.order(|orders| orders.speak = true);
+        let tally = load.stop().unwrap();
+        assert_eq!(tally.failed(), 0, "{:?}", tally.failures());
+        assert_eq!(tally.fates().kept, tally.fates().opened);
+    }
+    let growth = Resets::at_the_ends(&stage.topology).unwrap() - before;
+    assert_eq!(growth, Resets::default());
+}
+
+#[test]
+fn an_agent_that_is_told_to_end_leaves_traffic_alone() {
+    let mut stage = Stage::new(1, 1, &Settings::default()).unwrap();
+    let load = stage.load(6, true).unwrap();
+    stage.agent().flip(Environment::Green).unwrap();
+    let generation = stage.agent().deployment().unwrap().generation;
+    stage.stop_agent().unwrap();
+    let meanwhile = stage.load(6, false).unwrap();
+    assert_eq!(meanwhile.tally().open(Environment::Green), 6);
+    stage.start_agent().unwrap();
+    assert_eq!(stage.agent().deployment().unwrap().generation, generation);
+    for load in [load, meanwhile] {
+        load.order(|orders| orders.speak = true);
+        let tally = load.stop().unwrap();
+        assert_eq!(tally.failed(), 0, "{:?}", tally.failures());
+    }
+    assert!(Fleet::accepted(&stage.topology).unwrap().len() >= 12);
+}
