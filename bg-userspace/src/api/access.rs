@@ -14,12 +14,7 @@ use super::{
 pub(super) fn identify(stream: &UnixStream) -> io::Result<Who> {
     let peer = stream.peer_cred()?;
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    Ok(Who {
-        uid: peer.uid(),
-        gid: peer.gid(),
-        pid: peer.pid(),
-        name: user_name(&passwd, peer.uid()),
-    })
+    Ok(Who { uid: peer.uid(), gid: peer.gid(), pid: peer.pid(), name: user_name(&passwd, peer.uid()) })
 }
 
 /// Refuses everybody but root, the agent's own user, and the socket's group. The group is looked up
@@ -64,12 +59,7 @@ mod tests {
 
     fn who(uid: u32, gid: u32) -> Who {
         let name = "somebody".to_owned();
-        Who {
-            uid,
-            gid,
-            pid: Some(7),
-            name,
-        }
+        Who { uid, gid, pid: Some(7), name }
     }
 
     #[test]
@@ -95,11 +85,7 @@ mod tests {
         let group = fs::metadata(&socket).unwrap().gid();
         let error = check(&who(4_000_001, 4_000_002), &socket).unwrap_err();
         assert_eq!(error.code, Code::Forbidden);
-        assert!(
-            error
-                .message
-                .contains("somebody (uid 4000001, gid 4000002)")
-        );
+        assert!(error.message.contains("somebody (uid 4000001, gid 4000002)"));
         assert!(error.next.unwrap().contains(&format!("gid {group}")));
         assert!(check(&who(4_000_001, group), &socket).is_ok());
     }

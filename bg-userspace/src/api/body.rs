@@ -19,30 +19,22 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a body; an empty one asks for the defaults.
 pub(super) async fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Error> {
-    let bytes = tokio::time::timeout(PATIENCE, collect(body))
-        .await
-        .map_err(|_elapsed| {
-            let seconds = PATIENCE.as_secs();
-            refusal(
-                Code::Timeout,
-                format!("the body did not end within {seconds} s"),
-                "send it whole, with its right length",
-            )
-        })??;
+    let bytes = tokio::time::timeout(PATIENCE, collect(body)).await.map_err(|_elapsed| {
+        let seconds = PATIENCE.as_secs();
+        refusal(
+            Code::Timeout,
+            format!("the body did not end within {seconds} s"),
+            "send it whole, with its right length",
+        )
+    })??;
     if bytes.is_empty() {
         return Ok(T::default());
     }
     serde_json::from_slice(&bytes).map_err(|error| {
         let (message, next) = if error.is_data() {
-            (
-                format!("the body does not fit: {error}"),
-                "use only the fields that are documented",
-            )
+            (format!("the body does not fit: {error}"), "use only the fields that are documented")
         } else {
-            (
-                format!("the body is no JSON: {error}"),
-                "send one JSON object",
-            )
+            (format!("the body is no JSON: {error}"), "send one JSON object")
         };
         refusal(Code::BadRequest, message, next)
     })
@@ -54,11 +46,7 @@ async fn collect(mut body: Body) -> Result<Vec<u8>, Error> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let message = format!("the body broke off: {error}");
-            refusal(
-                Code::BadRequest,
-                message,
-                "send it whole, with its right length",
-            )
+            refusal(Code::BadRequest, message, "send it whole, with its right length")
         })?;
         let Some(data) = frame.data_ref() else {
             continue;
@@ -72,21 +60,11 @@ async fn collect(mut body: Body) -> Result<Vec<u8>, Error> {
     }
     if total > MAX_BYTES {
         let message = "the body is larger than 64 KiB".to_owned();
-        return Err(refusal(
-            Code::TooLarge,
-            message,
-            "send less; a reason is a sentence",
-        ));
+        return Err(refusal(Code::TooLarge, message, "send less; a reason is a sentence"));
     }
     Ok(bytes)
 }
 
 fn refusal(code: Code, message: String, next: &str) -> Error {
-    Error {
-        code,
-        guard: None,
-        message,
-        next: Some(next.to_owned()),
-        retry_after_s: None,
-    }
+    Error { code, guard: None, message, next: Some(next.to_owned()), retry_after_s: None }
 }

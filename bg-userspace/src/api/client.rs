@@ -18,8 +18,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::types::{
-    DeploymentStatus, DrainRequest, DrainResult, Error, ErrorBody, FlipRequest, RollbackRequest,
-    Status, SwitchResult,
+    DeploymentStatus, DrainRequest, DrainResult, Error, ErrorBody, FlipRequest, RollbackRequest, Status,
+    SwitchResult,
 };
 
 /// A little longer than the agent allows itself, so that its own word arrives.
@@ -82,9 +82,7 @@ pub struct Client {
 impl Client {
     /// A client for the agent at this socket. Nothing is connected yet.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self {
-            socket: socket.into(),
-        }
+        Self { socket: socket.into() }
     }
 
     /// Where the agent is looked for.
@@ -145,12 +143,7 @@ impl Client {
         }
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Answer<(StatusCode, Bytes)> {
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Answer<(StatusCode, Bytes)> {
         let stream = self.connect().await?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| self.broken(&error))?;
@@ -164,14 +157,9 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| self.broken(&error))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| self.broken(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER)
-            .collect()
-            .await;
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| self.broken(&error))?;
         Ok((status, body.to_bytes()))
     }
@@ -187,10 +175,7 @@ impl Client {
     }
 
     fn broken(&self, what: &impl ToString) -> ClientError {
-        ClientError::Broken {
-            socket: self.socket.clone(),
-            what: what.to_string(),
-        }
+        ClientError::Broken { socket: self.socket.clone(), what: what.to_string() }
     }
 }
 

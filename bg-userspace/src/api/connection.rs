@@ -32,16 +32,10 @@ pub(super) async fn serve(
     };
     let access = access::check(&who, &socket);
     if access.is_err() {
-        tracing::warn!(
-            uid = who.uid,
-            gid = who.gid,
-            pid = who.pid,
-            "api: a peer was refused"
-        );
+        tracing::warn!(uid = who.uid, gid = who.gid, pid = who.pid, "api: a peer was refused");
     }
-    let service = service_fn(|request: Request<Incoming>| {
-        answer(request, router.clone(), who.clone(), access.clone())
-    });
+    let service =
+        service_fn(|request: Request<Incoming>| answer(request, router.clone(), who.clone(), access.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)

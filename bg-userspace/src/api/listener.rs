@@ -83,13 +83,7 @@ impl Listener {
     /// Makes the socket, and its directory if there is none. A file that an agent left behind is
     /// replaced. Must be called within a tokio runtime.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
-        let failed = |act| {
-            move |source| BindError::System {
-                act,
-                path: path.to_owned(),
-                source,
-            }
-        };
+        let failed = |act| move |source| BindError::System { act, path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
             let mut builder = fs::DirBuilder::new();
             let made = builder.recursive(true).mode(0o755).create(directory);
@@ -99,20 +93,13 @@ impl Listener {
         remove_stale(path)?;
         let socket = bind(path).map_err(|error| failed("bind")(error.into()))?;
         let metadata = fs::symlink_metadata(path).map_err(failed("look at"))?;
-        let file = SocketFile {
-            path: path.into(),
-            identity: (metadata.dev(), metadata.ino()),
-        };
+        let file = SocketFile { path: path.into(), identity: (metadata.dev(), metadata.ino()) };
         rustix::fs::chmod(path, Mode::from_raw_mode(MODE))
             .map_err(|error| failed("set the mode of")(error.into()))?;
         rustix::net::listen(&socket, 128).map_err(|error| failed("listen on")(error.into()))?;
         let listener = UnixListener::from_std(net::UnixListener::from(socket));
         let listener = listener.map_err(failed("listen on"))?;
-        Ok(Self {
-            socket: listener,
-            file,
-            _lock: lock,
-        })
+        Ok(Self { socket: listener, file, _lock: lock })
     }
 
     /// Serves requests until `shutdown` is done. Requests that are under way then are answered.
@@ -181,11 +168,7 @@ fn lock(path: &Path) -> Result<File, BindError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
-    let failed = |source| BindError::System {
-        act: "lock",
-        path: lock_path.clone(),
-        source,
-    };
+    let failed = |source| BindError::System { act: "lock", path: lock_path.clone(), source };
     let flags = rustix::fs::OFlags::CREATE
         | rustix::fs::OFlags::RDWR
         | rustix::fs::OFlags::NOFOLLOW
@@ -201,11 +184,7 @@ fn lock(path: &Path) -> Result<File, BindError> {
 
 /// Removes a socket that nobody listens on; only a refused connection proves that.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let failed = |act, source| BindError::System {
-        act,
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |act, source| BindError::System { act, path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at", error)),
@@ -221,9 +200,7 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     match probe {
         // A full queue is somebody's queue.
         Ok(()) | Err(Errno::AGAIN) => Err(BindError::InUse(path.to_owned())),
-        Err(Errno::CONNREFUSED) => {
-            fs::remove_file(path).map_err(|error| failed("remove the stale", error))
-        }
+        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(|error| failed("remove the stale", error)),
         Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(failed("find out whether an agent listens on", error.into())),
     }

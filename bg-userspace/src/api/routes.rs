@@ -33,10 +33,7 @@ pub(super) fn router(handle: Handle) -> Router {
         .route("/v1/deployments/{name}", get(deployment))
         .route("/v1/deployments/{name}/flip", post(flip))
         .route("/v1/deployments/{name}/rollback", post(rollback))
-        .route(
-            "/v1/deployments/{name}/drain",
-            get(drain_status).post(drain),
-        )
+        .route("/v1/deployments/{name}/drain", get(drain_status).post(drain))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(handle)
@@ -47,25 +44,11 @@ async fn status(State(agent): State<Handle>, Extension(who): Asker) -> Response 
 }
 
 async fn deployment(State(agent): State<Handle>, Extension(who): Asker, name: Name) -> Response {
-    let answer = async {
-        ask(
-            &agent,
-            who,
-            Request::Deployment {
-                name: read_name(name)?,
-            },
-        )
-        .await
-    };
+    let answer = async { ask(&agent, who, Request::Deployment { name: read_name(name)? }).await };
     respond(answer.await)
 }
 
-async fn flip(
-    State(agent): State<Handle>,
-    Extension(who): Asker,
-    name: Name,
-    sent: Body,
-) -> Response {
+async fn flip(State(agent): State<Handle>, Extension(who): Asker, name: Name, sent: Body) -> Response {
     let answer = async {
         let name = read_name(name)?;
         let body: FlipRequest = body::read(sent).await?;
@@ -75,12 +58,7 @@ async fn flip(
     respond(answer.await)
 }
 
-async fn rollback(
-    State(agent): State<Handle>,
-    Extension(who): Asker,
-    name: Name,
-    sent: Body,
-) -> Response {
+async fn rollback(State(agent): State<Handle>, Extension(who): Asker, name: Name, sent: Body) -> Response {
     let answer = async {
         let name = read_name(name)?;
         let body: RollbackRequest = body::read(sent).await?;
@@ -91,25 +69,11 @@ async fn rollback(
 }
 
 async fn drain_status(State(agent): State<Handle>, Extension(who): Asker, name: Name) -> Response {
-    let answer = async {
-        ask(
-            &agent,
-            who,
-            Request::DrainStatus {
-                name: read_name(name)?,
-            },
-        )
-        .await
-    };
+    let answer = async { ask(&agent, who, Request::DrainStatus { name: read_name(name)? }).await };
     respond(answer.await)
 }
 
-async fn drain(
-    State(agent): State<Handle>,
-    Extension(who): Asker,
-    name: Name,
-    sent: Body,
-) -> Response {
+async fn drain(State(agent): State<Handle>, Extension(who): Asker, name: Name, sent: Body) -> Response {
     let answer = async {
         let name = read_name(name)?;
         let body: DrainRequest = body::read(sent).await?;
@@ -134,11 +98,7 @@ async fn no_such_path() -> Response {
 async fn no_such_method() -> Response {
     let next = "GET reads, POST acts; the header Allow says which";
     let refusal = error(Code::BadRequest, "the path does not take this method", next);
-    (
-        StatusCode::METHOD_NOT_ALLOWED,
-        Json(ErrorBody { error: refusal }),
-    )
-        .into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, Json(ErrorBody { error: refusal })).into_response()
 }
 
 fn read_name(name: Name) -> Result<String, Error> {
@@ -151,47 +111,24 @@ fn check_reason(reason: Option<&str>) -> Result<(), Error> {
     if reason.is_none_or(|reason| reason.len() <= MAX_REASON) {
         return Ok(());
     }
-    Err(error(
-        Code::BadRequest,
-        "the reason is longer than 1024 bytes",
-        "write a sentence",
-    ))
+    Err(error(Code::BadRequest, "the reason is longer than 1024 bytes", "write a sentence"))
 }
 
 async fn ask(agent: &Handle, who: Who, request: Request) -> Result<super::Response, Error> {
     let exchange = async {
         let (reply, answer) = oneshot::channel();
         let gone = |()| error(Code::Internal, "the agent is shutting down", "try again");
-        agent
-            .send(Call {
-                who,
-                request,
-                reply,
-            })
-            .await
-            .map_err(|_closed| gone(()))?;
+        agent.send(Call { who, request, reply }).await.map_err(|_closed| gone(()))?;
         answer.await.map_err(|_dropped| gone(()))?
     };
-    timeout(PATIENCE, exchange)
-        .await
-        .unwrap_or_else(|_elapsed| {
-            let next = "see what became of it with bgctl status, and look at bgd's log";
-            Err(error(
-                Code::Internal,
-                "the agent did not answer within 30 s",
-                next,
-            ))
-        })
+    timeout(PATIENCE, exchange).await.unwrap_or_else(|_elapsed| {
+        let next = "see what became of it with bgctl status, and look at bgd's log";
+        Err(error(Code::Internal, "the agent did not answer within 30 s", next))
+    })
 }
 
 fn error(code: Code, message: &str, next: &str) -> Error {
-    Error {
-        code,
-        guard: None,
-        message: message.to_owned(),
-        next: Some(next.to_owned()),
-        retry_after_s: None,
-    }
+    Error { code, guard: None, message: message.to_owned(), next: Some(next.to_owned()), retry_after_s: None }
 }
 
 pub(super) fn respond(answer: Result<super::Response, Error>) -> Response {

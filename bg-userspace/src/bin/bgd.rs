@@ -1,1 +1,104 @@
-fn main(){}
+//! `bgd`, the host agent.
+
+#![forbid(unsafe_code)]
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bg_userspace::agent::{self, Agent, Inbox};
+use bg_userspace::config::{self, Config};
+use bg_userspace::datapath::{self, Datapath};
+use bg_userspace::{api, health};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+
+/// Switches services between their blue and green environments. Stopping it does not stop traffic.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, short, default_value = "/etc/bluegreen/bgd.toml", global = true, env = "BGD_CONFIG")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    /// Run the agent (the default).
+    Run,
+    /// Check the configuration file, and nothing else.
+    Check,
+    /// End this node's duty: remove VIPs, program and pins. Traffic stops.
+    Detach,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                // A newer kernel's netlink attributes are no news for an operator.
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,netlink_packet_route=error")),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    match start(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bgd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn start(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = config::load(&arguments.config)?;
+    match arguments.command.unwrap_or(Command::Run) {
+        Command::Run => run(config).await,
+        Command::Check => Ok(()),
+        Command::Detach => {
+            datapath::detach(&config).await?;
+            info!("detached: the program, its maps and the VIPs are gone");
+            Ok(())
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    // The watch is open before anything is looked up, so that no change falls in between.
+    let routes = datapath::watch()?;
+    let opened = Datapath::open(&config).await?;
+    let (report, reports) = mpsc::channel(1024);
+    let (handle, calls) = mpsc::channel(64);
+    let socket = config.node.socket.clone();
+    let agent = Agent::new(opened, config, |deployments, config| {
+        health::spawn(agent::targets(deployments, config), report)
+    })?;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let waits = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is a stop as well.
+        let _ended = stopped.wait_for(|stop| *stop).await.is_ok();
+    };
+    let mut agent = tokio::spawn(agent.run(Inbox { calls, reports, routes }, waits(stopped.clone())));
+    let listener = api::Listener::bind(&socket)?;
+    let mut server = tokio::spawn(listener.serve(handle, waits(stopped)));
+    info!(socket = %socket.display(), "bgd: ready");
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        outcome = tokio::signal::ctrl_c() => outcome.context("listening for SIGINT")?,
+        outcome = &mut server => return outcome.context("the control API stopped"),
+        outcome = &mut agent => return outcome.context("the agent's task stopped"),
+    }
+    stop.send_replace(true);
+    agent.await.context("stopping the agent")?;
+    server.await.context("stopping the control API")
+}

@@ -26,11 +26,7 @@ pub(super) fn config(text: &str) -> (Option<Config>, Vec<Problem>) {
     for error in &errors {
         let line = notes.line(error.span().map_or(0, |span| span.start));
         let what = error.message().replace('\n', ", ");
-        notes.problem(
-            line,
-            what,
-            "this is no TOML; strings, durations and addresses need quotes",
-        );
+        notes.problem(line, what, "this is no TOML; strings, durations and addresses need quotes");
     }
     if !errors.is_empty() {
         // What follows a syntax error may be misunderstood; nothing is said about it.
@@ -45,11 +41,7 @@ pub(super) fn config(text: &str) -> (Option<Config>, Vec<Problem>) {
     check_backends(&drafts, &notes);
     check_limits(&drafts, &limits, &notes);
     let deployments = drafts.into_iter().map(Draft::finish).collect::<Option<_>>();
-    let config = deployments.map(|deployments| Config {
-        node,
-        limits: limits.plain(),
-        deployments,
-    });
+    let config = deployments.map(|deployments| Config { node, limits: limits.plain(), deployments });
     (config, notes.into_problems())
 }
 
@@ -61,8 +53,7 @@ fn services(drafts: &[Draft]) -> impl Iterator<Item = &ServiceDraft> {
 fn backends(service: &ServiceDraft) -> impl Iterator<Item = (String, &At<SocketAddr>)> {
     let lists = [("blue", &service.blue), ("green", &service.green)];
     lists.into_iter().flat_map(move |(environment, list)| {
-        list.iter()
-            .map(move |at| (format!("{}.{environment}", service.path), at))
+        list.iter().map(move |at| (format!("{}.{environment}", service.path), at))
     })
 }
 
@@ -76,10 +67,7 @@ fn check_vips(drafts: &[Draft], notes: &Notes) {
         if let Some(first) = seen.get(&(vip, service.protocol)) {
             notes.problem(
                 line,
-                format!(
-                    "`{}.vip` is {vip}, which `{}` has already",
-                    service.path, first.path
-                ),
+                format!("`{}.vip` is {vip}, which `{}` has already", service.path, first.path),
                 "give each service an address and port of its own",
             );
         } else {
@@ -91,10 +79,7 @@ fn check_vips(drafts: &[Draft], notes: &Notes) {
             let (address, name) = (vip.ip(), &first.path);
             notes.problem(
                 other.line,
-                format!(
-                    "`{}.other_ports` differs from `{name}` for {address}",
-                    service.path
-                ),
+                format!("`{}.other_ports` differs from `{name}` for {address}", service.path),
                 "write the same other_ports in every service of one address",
             );
         }
@@ -107,21 +92,11 @@ fn check_backends(drafts: &[Draft], notes: &Notes) {
         .collect();
     let mut seen: BTreeMap<(SocketAddr, Protocol), (String, usize)> = BTreeMap::new();
     for service in services(drafts) {
-        for (
-            list,
-            At {
-                line,
-                value: backend,
-            },
-        ) in backends(service)
-        {
+        for (list, At { line, value: backend }) in backends(service) {
             if let Some(owner) = vips.get(&backend.ip()) {
                 notes.problem(
                     *line,
-                    format!(
-                        "`{list}` has {backend}, but {} is the VIP of `{owner}`",
-                        backend.ip()
-                    ),
+                    format!("`{list}` has {backend}, but {} is the VIP of `{owner}`", backend.ip()),
                     "name the backend by its own address; the VIP belongs to the node",
                 );
             }
@@ -129,9 +104,7 @@ fn check_backends(drafts: &[Draft], notes: &Notes) {
             if let Some((first, first_line)) = seen.get(&key) {
                 notes.problem(
                     *line,
-                    format!(
-                        "`{list}` has {backend}, which `{first}` has already, on line {first_line}"
-                    ),
+                    format!("`{list}` has {backend}, which `{first}` has already, on line {first_line}"),
                     "let each backend listen on an address:port for this one service and \
                      environment, or a reply could not be told from the other's",
                 );
@@ -153,45 +126,18 @@ fn check_limits(drafts: &[Draft], limits: &LimitsAt, notes: &Notes) {
         }
     };
     let count = |items: usize| items as u64;
-    let backends: usize = services(drafts)
-        .map(|service| backends(service).count())
-        .sum();
-    let slots: u64 = services(drafts)
-        .map(|service| u64::from(service.ring_size))
-        .sum();
-    check(
-        "deployments",
-        limits.deployments,
-        count(drafts.len()),
-        "are configured",
-    );
-    check(
-        "services",
-        limits.services,
-        count(services(drafts).count()),
-        "are configured",
-    );
-    check(
-        "backends",
-        limits.backends,
-        count(backends),
-        "are configured",
-    );
+    let backends: usize = services(drafts).map(|service| backends(service).count()).sum();
+    let slots: u64 = services(drafts).map(|service| u64::from(service.ring_size)).sum();
+    check("deployments", limits.deployments, count(drafts.len()), "are configured");
+    check("services", limits.services, count(services(drafts).count()), "are configured");
+    check("backends", limits.backends, count(backends), "are configured");
     let needs = "are needed, three rings for every service";
-    check(
-        "ring_entries",
-        limits.ring_entries,
-        slots * RINGS_PER_SERVICE,
-        needs,
-    );
+    check("ring_entries", limits.ring_entries, slots * RINGS_PER_SERVICE, needs);
     let memory = 2 * u64::from(limits.deployments.value) * limits.syn_memory.value;
     if memory > SYN_MEMORY_ALL {
         notes.problem(
             limits.syn_memory.line,
-            format!(
-                "`limits.syn_memory` makes {} MiB for all deployments",
-                memory >> 20
-            ),
+            format!("`limits.syn_memory` makes {} MiB for all deployments", memory >> 20),
             "two filters for each of limits.deployments must fit 4 GiB: lower one of the two",
         );
     }

@@ -57,20 +57,14 @@ pub(super) fn deployments(root: &mut Section<'_>) -> Vec<Draft> {
             "add [deployments.NAME.services.NAME] with a vip, blue and green",
         );
     }
-    section
-        .named_sections()
-        .into_iter()
-        .map(|(name, section)| deployment(name, section))
-        .collect()
+    section.named_sections().into_iter().map(|(name, section)| deployment(name, section)).collect()
 }
 
 fn deployment(name: &str, mut section: Section<'_>) -> Draft {
     check_name(name, "deployment", &section);
     let drain = drain(section.section("drain"));
     let mut gate_section = section.section("gate");
-    let min_healthy = gate_section
-        .take("min_healthy")
-        .and_then(|e| e.read(value::fraction));
+    let min_healthy = gate_section.take("min_healthy").and_then(|e| e.read(value::fraction));
     gate_section.finish();
     let services = section.section("services");
     if services.is_empty() {
@@ -83,13 +77,9 @@ fn deployment(name: &str, mut section: Section<'_>) -> Draft {
     let services = services.named_sections().into_iter();
     let draft = Draft {
         name: name.to_owned(),
-        services: services
-            .map(|(name, section)| service(name, section))
-            .collect(),
+        services: services.map(|(name, section)| service(name, section)).collect(),
         drain,
-        gate: Gate {
-            min_healthy: min_healthy.map_or(1.0, |at| at.value),
-        },
+        gate: Gate { min_healthy: min_healthy.map_or(1.0, |at| at.value) },
     };
     section.finish();
     draft
@@ -102,10 +92,7 @@ fn drain(mut section: Section<'_>) -> Drain {
     let read = |value: &DeValue<'_>| value::duration(value, least..=YEAR);
     let deadline = section.take("deadline").and_then(|entry| entry.read(read));
     section.finish();
-    Drain {
-        idle_horizon,
-        deadline: deadline.map(|at| at.value),
-    }
+    Drain { idle_horizon, deadline: deadline.map(|at| at.value) }
 }
 
 fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
@@ -118,13 +105,8 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
     let other_ports = choice(&mut section, "other_ports", &ports);
     let second = Duration::from_secs(1);
     let hours = Duration::from_hours(2);
-    let idle_timeout = duration_or(
-        &mut section,
-        "idle_timeout",
-        hours,
-        second,
-        Duration::from_hours(24 * 30),
-    );
+    let idle_timeout =
+        duration_or(&mut section, "idle_timeout", hours, second, Duration::from_hours(24 * 30));
     let (blue, blue_count) = backends(&mut section, "blue");
     let (green, green_count) = backends(&mut section, "green");
     if blue_count == Some(0) && green_count == Some(0) {
@@ -153,27 +135,17 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
 }
 
 fn choice<T: Copy>(section: &mut Section<'_>, key: &'static str, all: &[(&str, T)]) -> At<T> {
-    let default = At {
-        line: section.line(),
-        value: all[0].1,
-    };
-    let found = section
-        .take(key)
-        .and_then(|entry| entry.read(|value| value::one_of(value, all)));
+    let default = At { line: section.line(), value: all[0].1 };
+    let found = section.take(key).and_then(|entry| entry.read(|value| value::one_of(value, all)));
     found.unwrap_or(default)
 }
 
 /// The backends that can be read, and how many there are in the file.
 fn backends(section: &mut Section<'_>, key: &'static str) -> (Vec<At<SocketAddr>>, Option<usize>) {
-    let list = section
-        .require(key, BACKENDS_HELP)
-        .and_then(|entry| entry.list(BACKENDS_HELP));
+    let list = section.require(key, BACKENDS_HELP).and_then(|entry| entry.list(BACKENDS_HELP));
     let count = list.as_ref().map(Vec::len);
     let read = |element: &Entry<'_>| element.read(value::endpoint);
-    (
-        list.unwrap_or_default().iter().filter_map(read).collect(),
-        count,
-    )
+    (list.unwrap_or_default().iter().filter_map(read).collect(), count)
 }
 
 fn ring_size(section: &mut Section<'_>, backends: usize) -> u32 {
@@ -204,11 +176,7 @@ fn ring_size(section: &mut Section<'_>, backends: usize) -> u32 {
 
 fn check_name(name: &str, what: &str, section: &Section<'_>) {
     if !value::is_name(name) {
-        section.problem(
-            section.line(),
-            format!("{name:?} cannot name a {what}"),
-            NAME_HELP,
-        );
+        section.problem(section.line(), format!("{name:?} cannot name a {what}"), NAME_HELP);
     }
 }
 
@@ -217,14 +185,7 @@ impl Draft {
     pub(super) fn finish(self) -> Option<(String, Deployment)> {
         let services = self.services.into_iter().map(ServiceDraft::finish);
         let services = services.collect::<Option<_>>()?;
-        Some((
-            self.name,
-            Deployment {
-                drain: self.drain,
-                gate: self.gate,
-                services,
-            },
-        ))
+        Some((self.name, Deployment { drain: self.drain, gate: self.gate, services }))
     }
 }
 

@@ -40,10 +40,7 @@ pub struct Problem {
 impl Error {
     pub(super) fn invalid(file: &Path, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.line);
-        Self::Invalid {
-            file: file.to_owned(),
-            problems,
-        }
+        Self::Invalid { file: file.to_owned(), problems }
     }
 
     /// What is wrong inside the file; empty if it could not even be read.

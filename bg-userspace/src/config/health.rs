@@ -31,14 +31,7 @@ pub(super) fn health(mut section: Section<'_>) -> Health {
     let read_port = |value: &DeValue<'_>| value::integer_u32(value, 1..=65_535);
     let port = section.take("port").and_then(|entry| entry.read(read_port));
     let (interval, timeout) = times(&mut section, &default);
-    let health = Health {
-        kind,
-        port: port.map(|at| at.value as u16),
-        interval,
-        timeout,
-        rise,
-        fall,
-    };
+    let health = Health { kind, port: port.map(|at| at.value as u16), interval, timeout, rise, fall };
     section.finish();
     health
 }
@@ -47,9 +40,7 @@ fn times(section: &mut Section<'_>, default: &Health) -> (Duration, Duration) {
     let hour = Duration::from_hours(1);
     let ten = Duration::from_millis(10);
     let read_interval = |value: &DeValue<'_>| value::duration(value, ten..=hour);
-    let interval = section
-        .take("interval")
-        .and_then(|entry| entry.read(read_interval));
+    let interval = section.take("interval").and_then(|entry| entry.read(read_interval));
     let interval = interval.map_or(default.interval, |at| at.value);
     let one = Duration::from_millis(1);
     let read_timeout = |value: &DeValue<'_>| value::duration(value, one..=hour);
@@ -97,10 +88,7 @@ fn kind(section: &mut Section<'_>) -> HealthKind {
     // A kind that could not be read was reported already, and may have been meant to be http.
     if !written || kind.is_some() {
         for setting in settings {
-            setting.complain(
-                "has no meaning for a tcp check",
-                "add kind = \"http\", or remove it",
-            );
+            setting.complain("has no meaning for a tcp check", "add kind = \"http\", or remove it");
         }
     }
     HealthKind::Tcp
@@ -112,10 +100,7 @@ fn read_paths(entry: &Entry<'_>) -> Vec<String> {
         entry.complain("is empty", PATHS_HELP);
     }
     let elements = elements.unwrap_or_default().into_iter();
-    elements
-        .filter_map(|element| element.read(path))
-        .map(|at| at.value)
-        .collect()
+    elements.filter_map(|element| element.read(path)).map(|at| at.value).collect()
 }
 
 fn path(value: &DeValue<'_>) -> Result<String, Complaint> {

@@ -17,8 +17,8 @@ use std::path::Path;
 pub use self::{
     error::{Error, Problem},
     types::{
-        Config, Deployment, Drain, Gate, Health, HealthKind, Limits, Mode, Node, OtherPorts,
-        Prefix, Protocol, RINGS_PER_SERVICE, Service, XdpMode,
+        Config, Deployment, Drain, Gate, Health, HealthKind, Limits, Mode, Node, OtherPorts, Prefix,
+        Protocol, RINGS_PER_SERVICE, Service, XdpMode,
     },
 };
 
@@ -30,10 +30,7 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads the file, and checks everything in it that can be checked without looking at the host.
 pub fn load(path: &Path) -> Result<Config, Error> {
-    let text = read(path).map_err(|source| Error::Read {
-        file: path.to_owned(),
-        source,
-    })?;
+    let text = read(path).map_err(|source| Error::Read { file: path.to_owned(), source })?;
     parse(path, &text)
 }
 
@@ -55,9 +52,7 @@ impl Config {
 fn read(path: &Path) -> std::io::Result<String> {
     use std::io::Read as _;
     let mut text = String::new();
-    let read = std::fs::File::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_string(&mut text)?;
+    let read = std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if read as u64 > MAX_BYTES {
         return Err(std::io::Error::other("the file is larger than 16 MiB"));
     }

@@ -16,8 +16,7 @@ const SOCKET_PATH_MAX: usize = 107;
 /// For sizes of tables.
 const M: u32 = 1 << 20;
 
-const INTERFACES_HELP: &str =
-    "name the interfaces that carry traffic, such as interfaces = [\"eth0\"]";
+const INTERFACES_HELP: &str = "name the interfaces that carry traffic, such as interfaces = [\"eth0\"]";
 
 /// Reads `[node]`.
 pub(super) fn node(root: &mut Section<'_>) -> Node {
@@ -29,12 +28,7 @@ pub(super) fn node(root: &mut Section<'_>) -> Node {
             .and_then(|entry| entry.read(xdp_mode))
             .map_or(XdpMode::Native, |mode| mode.value),
         pin_dir: path(&mut section, "pin_dir", "/sys/fs/bpf/bluegreen", usize::MAX),
-        socket: path(
-            &mut section,
-            "socket",
-            "/run/bluegreen/bgd.sock",
-            SOCKET_PATH_MAX,
-        ),
+        socket: path(&mut section, "socket", "/run/bluegreen/bgd.sock", SOCKET_PATH_MAX),
         vip_interface: section
             .take("vip_interface")
             .and_then(|entry| entry.read(value::interface))
@@ -81,17 +75,11 @@ fn exclude(section: &mut Section<'_>) -> Vec<super::Prefix> {
         .take("exclude")
         .and_then(|entry| entry.list("a list of prefixes, such as exclude = [\"10.9.0.0/16\"]"));
     let elements = elements.unwrap_or_default().into_iter();
-    elements
-        .filter_map(|element| element.read(value::prefix))
-        .map(|at| at.value)
-        .collect()
+    elements.filter_map(|element| element.read(value::prefix)).map(|at| at.value).collect()
 }
 
 fn xdp_mode(value: &DeValue<'_>) -> Result<XdpMode, Complaint> {
-    value::one_of(
-        value,
-        &[("native", XdpMode::Native), ("generic", XdpMode::Generic)],
-    )
+    value::one_of(value, &[("native", XdpMode::Native), ("generic", XdpMode::Generic)])
 }
 
 fn path(section: &mut Section<'_>, key: &'static str, default: &str, longest: usize) -> PathBuf {
@@ -147,10 +135,7 @@ pub(super) fn limits(root: &mut Section<'_>) -> LimitsAt {
         let read = |value: &DeValue<'_>| value::integer_u32(value, low..=high);
         let line = section.line();
         let found = section.take(key).and_then(|entry| entry.read(read));
-        found.unwrap_or(At {
-            line,
-            value: default,
-        })
+        found.unwrap_or(At { line, value: default })
     };
     let limits = LimitsAt {
         deployments: number("deployments", 16, 1, 256),
@@ -159,35 +144,21 @@ pub(super) fn limits(root: &mut Section<'_>) -> LimitsAt {
         ring_entries: number("ring_entries", 4 * M, 1024, 64 * M),
         pins: number("pins", 262_144, 0, 16 * M),
         census: number("census", 65_536, 1024, 16 * M),
-        syn_memory: At {
-            line: section.line(),
-            value: 8 << 20,
-        },
+        syn_memory: At { line: section.line(), value: 8 << 20 },
     };
-    let syn_memory = section
-        .take("syn_memory")
-        .and_then(|entry| entry.read(syn_memory));
+    let syn_memory = section.take("syn_memory").and_then(|entry| entry.read(syn_memory));
     section.finish();
-    LimitsAt {
-        syn_memory: syn_memory.unwrap_or(limits.syn_memory),
-        ..limits
-    }
+    LimitsAt { syn_memory: syn_memory.unwrap_or(limits.syn_memory), ..limits }
 }
 
 fn syn_memory(value: &DeValue<'_>) -> Result<u64, Complaint> {
     let size = value::size(value)?;
     let help = "a power of two from 64KiB to 64MiB, such as \"8MiB\"";
     if !(64 << 10..=64 << 20).contains(&size) {
-        return Err(Complaint::new(
-            format!("is {size} bytes, which is out of bounds"),
-            help,
-        ));
+        return Err(Complaint::new(format!("is {size} bytes, which is out of bounds"), help));
     }
     if !size.is_power_of_two() {
-        return Err(Complaint::new(
-            format!("is {size} bytes, which is no power of two"),
-            help,
-        ));
+        return Err(Complaint::new(format!("is {size} bytes, which is no power of two"), help));
     }
     Ok(size)
 }

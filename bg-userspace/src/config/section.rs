@@ -17,10 +17,7 @@ pub(super) struct Notes {
 impl Notes {
     pub(super) fn new(text: &str) -> Self {
         let starts = text.match_indices('\n').map(|(at, _)| at + 1).collect();
-        Self {
-            starts,
-            problems: RefCell::default(),
-        }
+        Self { starts, problems: RefCell::default() }
     }
 
     /// The line of a byte, from 1.
@@ -29,11 +26,7 @@ impl Notes {
     }
 
     pub(super) fn problem(&self, line: usize, what: impl Into<String>, help: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem {
-            line,
-            what: what.into(),
-            help: help.into(),
-        });
+        self.problems.borrow_mut().push(Problem { line, what: what.into(), help: help.into() });
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -50,10 +43,7 @@ pub(super) struct Complaint {
 
 impl Complaint {
     pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            help: help.into(),
-        }
+        Self { what: what.into(), help: help.into() }
     }
 }
 
@@ -84,24 +74,10 @@ impl<'a> Section<'a> {
             let path = join(&path, name);
             let line = notes.line(key.span().start);
             let value = value.get_ref();
-            (
-                name,
-                Entry {
-                    notes,
-                    path,
-                    line,
-                    value,
-                },
-            )
+            (name, Entry { notes, path, line, value })
         });
         let entries = entries.collect();
-        Self {
-            notes,
-            path,
-            line,
-            entries,
-            asked: Vec::new(),
-        }
+        Self { notes, path, line, entries, asked: Vec::new() }
     }
 
     /// Where it begins.
@@ -149,9 +125,7 @@ impl<'a> Section<'a> {
     /// Every key and its table, where the keys are names that the operator chooses.
     pub(super) fn named_sections(self) -> Vec<(&'a str, Self)> {
         let entries = self.entries.into_iter();
-        entries
-            .filter_map(|(name, entry)| Some((name, entry.section()?)))
-            .collect()
+        entries.filter_map(|(name, entry)| Some((name, entry.section()?))).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -186,15 +160,9 @@ impl<'a> Entry<'a> {
     }
 
     /// The value as `read` understands it; what it complains about becomes a problem.
-    pub(super) fn read<T>(
-        &self,
-        read: impl FnOnce(&DeValue<'_>) -> Result<T, Complaint>,
-    ) -> Option<At<T>> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&DeValue<'_>) -> Result<T, Complaint>) -> Option<At<T>> {
         match read(self.value) {
-            Ok(value) => Some(At {
-                line: self.line,
-                value,
-            }),
+            Ok(value) => Some(At { line: self.line, value }),
             Err(Complaint { what, help }) => {
                 self.complain(&what, help);
                 None
@@ -218,24 +186,15 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn complain(&self, what: &str, help: impl Into<String>) {
-        self.notes
-            .problem(self.line, format!("`{}` {what}", self.path), help);
+        self.notes.problem(self.line, format!("`{}` {what}", self.path), help);
     }
 
     fn section(&self) -> Option<Section<'a>> {
         if let DeValue::Table(table) = self.value {
-            return Some(Section::new(
-                self.notes,
-                self.path.clone(),
-                self.line,
-                table,
-            ));
+            return Some(Section::new(self.notes, self.path.clone(), self.line, table));
         }
         let help = format!("write it as a section, [{}]", self.path);
-        self.complain(
-            &format!("must be a section, not {}", kind(self.value)),
-            help,
-        );
+        self.complain(&format!("must be a section, not {}", kind(self.value)), help);
         None
     }
 }
@@ -271,14 +230,6 @@ pub(super) fn suggest(word: &str, valid: &[&str], quote: &str) -> String {
 fn join(path: &str, key: &str) -> String {
     // A key with a dot or a space in it can only be written in quotes; so it is shown.
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let key = if !key.is_empty() && key.chars().all(bare) {
-        key.to_owned()
-    } else {
-        format!("{key:?}")
-    };
-    if path.is_empty() {
-        key
-    } else {
-        format!("{path}.{key}")
-    }
+    let key = if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { format!("{key:?}") };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
 }

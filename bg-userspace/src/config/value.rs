@@ -29,17 +29,11 @@ pub(super) fn integer(value: &DeValue<'_>, bounds: RangeInclusive<u64>) -> Read<
     let (low, high) = (bounds.start(), bounds.end());
     let help = || format!("a whole number from {low} to {high}");
     let Some(integer) = value.as_integer() else {
-        return Err(Complaint::new(
-            format!("must be an integer, not {}", kind(value)),
-            help(),
-        ));
+        return Err(Complaint::new(format!("must be an integer, not {}", kind(value)), help()));
     };
     match u64::from_str_radix(integer.as_str(), integer.radix()) {
         Ok(number) if bounds.contains(&number) => Ok(number),
-        _ => Err(Complaint::new(
-            format!("is {integer}, which is out of bounds"),
-            help(),
-        )),
+        _ => Err(Complaint::new(format!("is {integer}, which is out of bounds"), help())),
     }
 }
 
@@ -74,20 +68,16 @@ pub(super) fn one_of<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Rea
         return Ok(*choice);
     }
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-    Err(Complaint::new(
-        format!("is \"{text}\", which is not supported"),
-        suggest(text, &words, "\""),
-    ))
+    Err(Complaint::new(format!("is \"{text}\", which is not supported"), suggest(text, &words, "\"")))
 }
 
 /// A duration such as `500ms`, `10s`, `2h`.
 pub(super) fn duration(value: &DeValue<'_>, bounds: RangeInclusive<Duration>) -> Read<Duration> {
     let show = |duration: &Duration| humantime::format_duration(*duration).to_string();
     let text = string(value, "10s").map_err(|complaint| match value {
-        DeValue::Integer(number) => Complaint::new(
-            "needs a unit",
-            format!("such as \"{number}s\" or \"{number}ms\", in quotes"),
-        ),
+        DeValue::Integer(number) => {
+            Complaint::new("needs a unit", format!("such as \"{number}s\" or \"{number}ms\", in quotes"))
+        }
         _ => complaint,
     })?;
     let parsed = humantime::parse_duration(text).map_err(|error| {
@@ -132,10 +122,7 @@ pub(super) fn endpoint(value: &DeValue<'_>) -> Read<SocketAddr> {
         } else {
             "an IPv4 address and a port, such as \"10.0.1.1:8080\"; names are not looked up".into()
         };
-        return Err(Complaint::new(
-            format!("is \"{text}\", which is no address:port"),
-            help,
-        ));
+        return Err(Complaint::new(format!("is \"{text}\", which is no address:port"), help));
     };
     let IpAddr::V4(address) = endpoint.ip() else {
         return Err(Complaint::new(
@@ -144,16 +131,10 @@ pub(super) fn endpoint(value: &DeValue<'_>) -> Read<SocketAddr> {
         ));
     };
     if endpoint.port() == 0 {
-        return Err(Complaint::new(
-            format!("is {text}, and port 0 is no port"),
-            "a port from 1",
-        ));
+        return Err(Complaint::new(format!("is {text}, and port 0 is no port"), "a port from 1"));
     }
     unicast(address).map_err(|what| {
-        Complaint::new(
-            format!("is {text}, {what}"),
-            "use an address that one host answers to",
-        )
+        Complaint::new(format!("is {text}, {what}"), "use an address that one host answers to")
     })?;
     Ok(endpoint)
 }
@@ -176,10 +157,7 @@ fn unicast(address: Ipv4Addr) -> Result<(), &'static str> {
 pub(super) fn prefix(value: &DeValue<'_>) -> Read<Prefix> {
     let text = string(value, "10.9.0.0/16")?;
     let (address, length) = text.split_once('/').unwrap_or((text, "32"));
-    let parsed = address
-        .parse::<Ipv4Addr>()
-        .ok()
-        .zip(length.parse::<u8>().ok());
+    let parsed = address.parse::<Ipv4Addr>().ok().zip(length.parse::<u8>().ok());
     let Some((address, length)) = parsed.filter(|(_, length)| *length <= 32) else {
         return Err(Complaint::new(
             format!("is \"{text}\", which is no IPv4 prefix"),
@@ -194,10 +172,7 @@ pub(super) fn prefix(value: &DeValue<'_>) -> Read<Prefix> {
             format!("did you mean \"{first}/{length}\" or \"{address}/32\"?"),
         ));
     }
-    Ok(Prefix {
-        address: IpAddr::V4(address),
-        length,
-    })
+    Ok(Prefix { address: IpAddr::V4(address), length })
 }
 
 /// What the kernel accepts as the name of an interface.
@@ -217,9 +192,7 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
 pub(super) fn is_name(name: &str) -> bool {
     let letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let bytes = name.as_bytes();
-    matches!(bytes.len(), 1..=31)
-        && letter(bytes[0])
-        && bytes.iter().all(|&c| letter(c) || c == b'-')
+    matches!(bytes.len(), 1..=31) && letter(bytes[0]) && bytes.iter().all(|&c| letter(c) || c == b'-')
 }
 
 pub(super) fn is_prime(number: u32) -> bool {
@@ -228,7 +201,5 @@ pub(super) fn is_prime(number: u32) -> bool {
 
 /// The smallest prime that is at least `number`.
 pub(super) fn next_prime(number: u32) -> u32 {
-    (number..=u32::MAX)
-        .find(|&candidate| is_prime(candidate))
-        .unwrap_or(4_294_967_291)
+    (number..=u32::MAX).find(|&candidate| is_prime(candidate)).unwrap_or(4_294_967_291)
 }

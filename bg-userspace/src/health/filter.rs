@@ -13,10 +13,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            refused: false,
-        }
+        Self { reason: reason.into(), refused: false }
     }
 }
 
@@ -33,13 +30,7 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) const fn new(rise: u32, fall: u32) -> Self {
-        Self {
-            rise,
-            fall,
-            successes: 0,
-            failures: 0,
-            verdict: None,
-        }
+        Self { rise, fall, successes: 0, failures: 0, verdict: None }
     }
 
     /// The state after this result; nothing while it is unknown.
@@ -81,10 +72,7 @@ mod tests {
 
     fn refuse() -> Result<(), Failure> {
         let reason = "connection refused".to_owned();
-        Err(Failure {
-            reason,
-            refused: true,
-        })
+        Err(Failure { reason, refused: true })
     }
 
     fn unhealthy(reason: &str, refused: bool) -> Verdict {
@@ -127,14 +115,8 @@ mod tests {
     #[test]
     fn fewer_successes_than_rise_leave_it_unhealthy_with_the_last_reason() {
         let mut filter = Filter::new(2, 1);
-        assert_eq!(
-            filter.see(refuse()),
-            Some(unhealthy("connection refused", true))
-        );
-        assert_eq!(
-            filter.see(Ok(())),
-            Some(unhealthy("connection refused", false))
-        );
+        assert_eq!(filter.see(refuse()), Some(unhealthy("connection refused", true)));
+        assert_eq!(filter.see(Ok(())), Some(unhealthy("connection refused", false)));
         assert_eq!(filter.see(fail("slow")), Some(unhealthy("slow", false)));
         assert_eq!(filter.see(Ok(())), Some(unhealthy("slow", false)));
         assert_eq!(filter.see(Ok(())), Some(Verdict::Healthy));

@@ -47,25 +47,14 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) async fn new(stream: TcpStream) -> Result<Self, Failure> {
-        let handshake = http1::Builder::new()
-            .max_buf_size(MAX_HEAD)
-            .handshake(TokioIo::new(stream))
-            .await;
+        let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| Failure::new(error.to_string()))?;
-        Ok(Self {
-            connection,
-            sender,
-            finished: false,
-        })
+        Ok(Self { connection, sender, finished: false })
     }
 
     /// Sends the request and reads the whole reply.
     pub(super) async fn ask(&mut self, question: &Question) -> Result<(), Failure> {
-        let Self {
-            connection,
-            sender,
-            finished,
-        } = self;
+        let Self { connection, sender, finished } = self;
         let mut reply = pin!(exchange(sender, question));
         poll_fn(|cx| {
             drive(connection, finished, cx);
@@ -86,10 +75,7 @@ fn drive(connection: &mut Connection, finished: &mut bool, cx: &mut Context<'_>)
     }
 }
 
-async fn exchange(
-    sender: &mut http1::SendRequest<Empty<Bytes>>,
-    question: &Question,
-) -> Result<(), Failure> {
+async fn exchange(sender: &mut http1::SendRequest<Empty<Bytes>>, question: &Question) -> Result<(), Failure> {
     let path = &question.path;
     let fail = |what: String| Failure::new(format!("GET {path}: {what}"));
     let host = question.host.clone();
@@ -107,9 +93,7 @@ async fn exchange(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| fail(explain(&error)))?;
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-        left = left
-            .checked_sub(length)
-            .ok_or_else(|| fail("reply larger than 64 KiB".into()))?;
+        left = left.checked_sub(length).ok_or_else(|| fail("reply larger than 64 KiB".into()))?;
         if body.size_hint().lower() > left {
             return Err(fail("reply larger than 64 KiB".into()));
         }

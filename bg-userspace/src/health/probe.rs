@@ -26,26 +26,13 @@ pub(super) async fn probe(target: &Target) -> Outcome {
     let check = &target.check;
     let port = check.port.unwrap_or(target.address.port());
     let address = SocketAddr::new(target.address.ip(), port);
-    let patience = Patience {
-        limit: check.timeout,
-        end: Instant::now() + check.timeout,
-    };
+    let patience = Patience { limit: check.timeout, end: Instant::now() + check.timeout };
     match &check.kind {
         HealthKind::Tcp => match patience.connect(address).await {
-            Ok(stream) => Outcome {
-                result: Ok(()),
-                streams: vec![stream],
-            },
-            Err(failure) => Outcome {
-                result: Err(failure),
-                streams: Vec::new(),
-            },
+            Ok(stream) => Outcome { result: Ok(()), streams: vec![stream] },
+            Err(failure) => Outcome { result: Err(failure), streams: Vec::new() },
         },
-        HealthKind::Http {
-            paths,
-            expect,
-            host,
-        } => {
+        HealthKind::Http { paths, expect, host } => {
             let questions = paths.iter().map(|path| Question {
                 address,
                 path: path.clone(),
@@ -66,10 +53,7 @@ async fn ask_all(questions: Vec<Question>, patience: Patience) -> Outcome {
     }
     let mut answers = asked.join_all().await;
     answers.sort_by_key(|(index, _)| *index);
-    let mut outcome = Outcome {
-        result: Ok(()),
-        streams: Vec::new(),
-    };
+    let mut outcome = Outcome { result: Ok(()), streams: Vec::new() };
     for (_, answer) in answers {
         outcome.streams.extend(answer.streams);
         outcome.result = outcome.result.and(answer.result);
@@ -85,10 +69,7 @@ async fn ask(question: Question, patience: Patience) -> Outcome {
     let mut exchange = match exchange.await {
         Ok(exchange) => exchange,
         Err(failure) => {
-            return Outcome {
-                result: Err(failure),
-                streams: Vec::new(),
-            };
+            return Outcome { result: Err(failure), streams: Vec::new() };
         }
     };
     let result = match timeout_at(patience.end, exchange.ask(&question)).await {
@@ -98,10 +79,7 @@ async fn ask(question: Question, patience: Patience) -> Outcome {
             Err(Failure::new(reason))
         }
     };
-    Outcome {
-        result,
-        streams: vec![exchange.into_stream()],
-    }
+    Outcome { result, streams: vec![exchange.into_stream()] }
 }
 
 /// How long a probe waits, and until when.
@@ -121,10 +99,7 @@ impl Patience {
     }
 
     fn late(&self) -> String {
-        format!(
-            "no answer within {}",
-            humantime::format_duration(self.limit)
-        )
+        format!("no answer within {}", humantime::format_duration(self.limit))
     }
 }
 

@@ -14,11 +14,7 @@ use tokio::{
 use super::{Report, Target, filter::Filter, goodbye, probe};
 
 /// Probes a target until nobody wants to know any more.
-pub(super) async fn run(
-    target: Target,
-    out: mpsc::Sender<Report>,
-    mut stopped: watch::Receiver<()>,
-) {
+pub(super) async fn run(target: Target, out: mpsc::Sender<Report>, mut stopped: watch::Receiver<()>) {
     let check = &target.check;
     let mut filter = Filter::new(check.rise, check.fall);
     let first = time::Instant::now() + jitter(check.interval, target.key);
@@ -33,11 +29,8 @@ pub(super) async fn run(
             _ = turns.tick() => {}
         }
         let outcome = probe::probe(&target).await;
-        let report = filter.see(outcome.result).map(|verdict| Report {
-            key: target.key,
-            verdict,
-            at: Instant::now(),
-        });
+        let report =
+            filter.see(outcome.result).map(|verdict| Report { key: target.key, verdict, at: Instant::now() });
         let mut farewells = JoinSet::new();
         for stream in outcome.streams {
             farewells.spawn(goodbye::close(stream, check.timeout));
@@ -72,9 +65,6 @@ mod tests {
         let starts: Vec<_> = (0..200).map(|key| jitter(interval, key)).collect();
         assert!(starts.iter().all(|start| *start <= interval));
         let early = starts.iter().filter(|start| **start < interval / 2).count();
-        assert!(
-            (50..150).contains(&early),
-            "{early} of 200 in the first half"
-        );
+        assert!((50..150).contains(&early), "{early} of 200 in the first half");
     }
 }

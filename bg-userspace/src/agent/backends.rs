@@ -1,0 +1,154 @@
+//! What the agent knows of every backend's health.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bg_common::abi::BackendId;
+use tracing::{info, warn};
+
+use crate::config::{self, Config};
+use crate::datapath::{Datapath, Deployment};
+use crate::health::{Report, Target, Verdict};
+
+/// A backend that refuses connections for this long is dead, not merely failing.
+const DEAD_AFTER: Duration = Duration::from_secs(5);
+/// A result older than so many intervals says nothing any more.
+const STALE_INTERVALS: u32 = 3;
+
+/// A backend's health.
+#[derive(Clone, Debug)]
+pub(crate) struct Backend {
+    /// Where it listens.
+    pub(crate) address: std::net::SocketAddr,
+    /// The last verdict, and when it came.
+    pub(crate) verdict: Option<(Verdict, Instant)>,
+    /// Since when every result was a refusal.
+    refused_since: Option<Instant>,
+    /// Its pins are void and its slots are given away.
+    pub(crate) dead: bool,
+    stale_after: Duration,
+    /// Probed on the port that serves: a refusal there speaks for the service itself.
+    speaks_for_service: bool,
+}
+
+/// All backends.
+#[derive(Debug)]
+pub(crate) struct Backends {
+    known: HashMap<BackendId, Backend>,
+}
+
+/// The targets for the health checks.
+pub fn targets(deployments: &[Deployment], config: &Config) -> Vec<Target> {
+    each(deployments, config)
+        .map(|(backend, check)| Target {
+            key: backend.id.into(),
+            address: backend.address,
+            check: check.clone(),
+        })
+        .collect()
+}
+
+fn each<'a>(
+    deployments: &'a [Deployment],
+    config: &'a Config,
+) -> impl Iterator<Item = (&'a crate::datapath::InstalledBackend, &'a config::Health)> {
+    deployments.iter().flat_map(move |deployment| {
+        let wanted = config.deployments.get(&deployment.name);
+        deployment.services.iter().flat_map(move |service| {
+            let health = wanted.and_then(|wanted| wanted.services.get(&service.name)).map(|s| &s.health);
+            service.backends.iter().filter_map(move |backend| Some((backend, health?)))
+        })
+    })
+}
+
+impl Backends {
+    /// Nothing is known yet but which ones are dead: that is in the map.
+    pub(crate) fn new(deployments: &[Deployment], config: &Config, datapath: &Datapath) -> Self {
+        let known = each(deployments, config)
+            .map(|(backend, check)| {
+                let state = Backend {
+                    address: backend.address,
+                    verdict: None,
+                    refused_since: None,
+                    dead: datapath.is_dead(backend.id),
+                    stale_after: check.interval * STALE_INTERVALS + check.timeout,
+                    speaks_for_service: check.port.is_none_or(|port| port == backend.address.port()),
+                };
+                (backend.id, state)
+            })
+            .collect();
+        Self { known }
+    }
+
+    /// Takes a result. Returns whether the backend's state is another now.
+    pub(crate) fn record(&mut self, report: Report) -> bool {
+        let Some(backend) = BackendId::try_from(report.key).ok().and_then(|id| self.known.get_mut(&id))
+        else {
+            return false;
+        };
+        let was = backend.healthy();
+        match &report.verdict {
+            Verdict::Healthy => backend.refused_since = None,
+            Verdict::Unhealthy { refused: true, .. } if backend.speaks_for_service => {
+                backend.refused_since.get_or_insert(report.at);
+            }
+            Verdict::Unhealthy { .. } => backend.refused_since = None,
+        }
+        backend.verdict = Some((report.verdict, report.at));
+        let is = backend.healthy();
+        if was != is {
+            match (&backend.verdict, is) {
+                (Some((Verdict::Unhealthy { reason, .. }, _)), _) => {
+                    warn!(backend = %backend.address, reason, "backend fails its checks");
+                }
+                _ => info!(backend = %backend.address, "backend is healthy"),
+            }
+        }
+        was != is
+    }
+
+    /// Whether some backend has been refused for long enough, and is not known as dead yet.
+    pub(crate) fn deaths_due(&self) -> bool {
+        self.known.values().any(|backend| !backend.dead && backend.should_be_dead())
+    }
+
+    pub(crate) fn get(&self, id: BackendId) -> Option<&Backend> {
+        self.known.get(&id)
+    }
+
+    pub(crate) fn set_dead(&mut self, id: BackendId, dead: bool) {
+        if let Some(backend) = self.known.get_mut(&id) {
+            backend.dead = dead;
+        }
+    }
+}
+
+impl Backend {
+    /// `None` while nothing is known.
+    pub(crate) fn healthy(&self) -> Option<bool> {
+        self.verdict.as_ref().map(|(verdict, _)| *verdict == Verdict::Healthy)
+    }
+
+    /// Healthy by a result that is not stale.
+    pub(crate) fn fresh_and_healthy(&self) -> bool {
+        self.healthy() == Some(true)
+            && self.verdict.as_ref().is_some_and(|(_, at)| at.elapsed() <= self.stale_after)
+    }
+
+    /// Refused for long enough.
+    pub(crate) fn should_be_dead(&self) -> bool {
+        self.refused_since.is_some_and(|since| since.elapsed() >= DEAD_AFTER)
+    }
+
+    /// Why it is not fit, in a phrase.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        match &self.verdict {
+            None => Some("no result of its checks yet".to_owned()),
+            Some((Verdict::Unhealthy { reason, .. }, _)) => Some(reason.clone()),
+            Some((Verdict::Healthy, at)) if at.elapsed() > self.stale_after => {
+                Some(format!("its last result is {} s old", at.elapsed().as_secs()))
+            }
+            Some((Verdict::Healthy, _)) => None,
+        }
+    }
+}

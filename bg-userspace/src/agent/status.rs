@@ -1,0 +1,175 @@
+//! What the operator sees.
+
+use bg_common::control::{Environment, Phase};
+
+use super::switch::{environment, members};
+use super::{Agent, Managed};
+use crate::api::types;
+use crate::datapath::{Error, clock};
+use crate::rollout::{self, State};
+
+impl Agent {
+    pub(super) fn status(&self) -> Result<types::Status, Error> {
+        let mode = self.config.node.xdp_mode.to_string();
+        Ok(types::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            interfaces: self
+                .config
+                .node
+                .interfaces
+                .iter()
+                .map(|name| types::InterfaceStatus { name: name.clone(), mode: mode.clone() })
+                .collect(),
+            deployments: (0..self.deployments.len())
+                .map(|at| self.deployment_status(at))
+                .collect::<Result<_, _>>()?,
+            warnings: self.node_warnings()?,
+        })
+    }
+
+    pub(super) fn deployment_status(&self, at: usize) -> Result<types::DeploymentStatus, Error> {
+        let deployment = &self.deployments[at];
+        let index = deployment.installed.index;
+        let control = self.datapath.control(index);
+        let state = rollout::state(control, deployment.motive(&self.datapath));
+        let environments = [Environment::Blue, Environment::Green]
+            .into_iter()
+            .map(|which| self.environment_status(deployment, which))
+            .collect::<Result<_, _>>()?;
+        let rate = self.datapath.false_positive_rate(index);
+        let complete_in = self.syn_memory_complete_in(index);
+        Ok(types::DeploymentStatus {
+            name: deployment.installed.name.clone(),
+            state: match state {
+                State::Idle => types::State::Idle,
+                State::Draining => types::State::Draining,
+                State::RollingBack => types::State::RollingBack,
+            },
+            phase: match control.phase() {
+                Phase::Off | Phase::Steady => types::Phase::Steady,
+                Phase::Drain => types::Phase::Drain,
+                Phase::Seal => types::Phase::Seal,
+            },
+            generation: control.epoch(),
+            live: environment(control.current().environment),
+            environments,
+            services: self.service_status(deployment),
+            drain: if state == State::Idle { None } else { Some(self.drain_status(at)?) },
+            syn_memory: types::SynMemoryStatus {
+                false_positive_rate: rate,
+                complete_in_s: complete_in.as_millis().div_ceil(1000) as u64,
+            },
+            warnings: deployment.alarm.iter().cloned().collect(),
+            last: deployment.last.clone(),
+        })
+    }
+
+    fn environment_status(
+        &self,
+        deployment: &Managed,
+        which: Environment,
+    ) -> Result<types::EnvironmentStatus, Error> {
+        let mut status = types::EnvironmentStatus {
+            environment: environment(which),
+            healthy: 0,
+            backends: 0,
+            connections: 0,
+            packets: 0,
+            members: Vec::new(),
+        };
+        for service in &deployment.installed.services {
+            let counter = self.datapath.counter(service.id, which)?;
+            status.connections += counter.connections;
+            status.packets += counter.packets;
+            for backend in members(service, which) {
+                let known = self.backends.get(backend.id);
+                let health = match known {
+                    Some(known) if known.dead => "dead",
+                    Some(known) => match known.healthy() {
+                        Some(true) => "healthy",
+                        Some(false) => "unhealthy",
+                        None => "unknown",
+                    },
+                    None => "unknown",
+                };
+                status.backends += 1;
+                status.healthy += u32::from(health == "healthy");
+                status.members.push(types::BackendStatus {
+                    service: service.name.clone(),
+                    address: backend.address.to_string(),
+                    health: health.to_owned(),
+                    reason: known.and_then(super::backends::Backend::complaint),
+                });
+            }
+        }
+        Ok(status)
+    }
+
+    fn service_status(&self, deployment: &Managed) -> Vec<types::ServiceStatus> {
+        deployment
+            .installed
+            .services
+            .iter()
+            .filter_map(|service| {
+                let wanted = deployment.config.services.get(&service.name)?;
+                Some(types::ServiceStatus {
+                    name: service.name.clone(),
+                    vip: format!("{}/{}", wanted.vip, wanted.protocol),
+                    mode: wanted.mode.to_string(),
+                })
+            })
+            .collect()
+    }
+
+    fn drain_status(&self, at: usize) -> Result<types::DrainStatus, Error> {
+        let view = self.view(at);
+        let index = self.deployments[at].installed.index;
+        let ledger = self.datapath.ledger(index);
+        let leaving = view.control.leaving();
+        let waiting_for = match rollout::next(&view) {
+            rollout::Next::Wait(reason) => reason,
+            _ => "one last count".to_owned(),
+        };
+        let left = |deadline: u64| deadline.saturating_sub(clock::monotonic()).div_ceil(1_000_000_000);
+        Ok(types::DrainStatus {
+            leaving: environment(leaving),
+            age_s: view.age,
+            flows: view.census.alive.max(view.pins.leaving_alive),
+            seen: view.census.seen,
+            last_seen_s: view.census.last_seen.map(u64::from),
+            pins: view.pins.total,
+            overflow: self.overflow(at, leaving)?.saturating_sub(ledger.overflow_at_switch),
+            idle_horizon_s: view.horizon.into(),
+            deadline_s: (ledger.deadline_at != 0).then(|| left(ledger.deadline_at)),
+            waiting_for,
+        })
+    }
+
+    /// What the program drops and hands on that should not happen often.
+    fn node_warnings(&self) -> Result<Vec<String>, Error> {
+        use bg_common::reason::Reason;
+        let mut warnings = Vec::new();
+        for (reason, help) in [
+            (
+                Reason::NoRoute,
+                "no route to a backend or client; `ip route get ADDRESS` on this node shows why",
+            ),
+            (Reason::NoBackend, "an environment without a backend was live"),
+            (
+                Reason::FirstFragment,
+                "fragmented segments to a service are not served; lower the sender's MTU",
+            ),
+            (Reason::Failed, "the kernel refused an act of the program"),
+        ] {
+            let packets = self.datapath.reason(reason)?.packets;
+            if packets > 0 {
+                warnings.push(format!(
+                    "{packets} packets dropped since the first load ({}): {help}",
+                    reason.name()
+                ));
+            }
+        }
+        Ok(warnings)
+    }
+}

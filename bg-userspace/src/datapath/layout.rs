@@ -1,0 +1,146 @@
+//! The shape of every pinned map, from the limits of the configuration, and the check that what is
+//! pinned already has it. Opening a pinned map checks nothing by itself.
+
+use std::path::Path;
+
+use aya::maps::{MapData, MapInfo};
+use bg_common::abi;
+use bg_common::pin;
+
+use super::Error;
+use crate::config::Limits;
+
+/// Map types by their numbers in `linux/bpf.h`.
+const ARRAY: u32 = 2;
+const PERCPU_ARRAY: u32 = 6;
+const LPM_TRIE: u32 = 11;
+const ARRAY_OF_MAPS: u32 = 12;
+
+const MMAPABLE: u32 = 1 << 10;
+const NO_PREALLOC: u32 = 1;
+
+/// One map.
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    kind: u32,
+    key: u32,
+    value: u32,
+    pub(super) entries: u32,
+    flags: u32,
+}
+
+/// The sizes that follow from the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) deployments: u32,
+    pub(super) services: u32,
+    pub(super) service_entries: u32,
+    pub(super) backends: u32,
+    pub(super) endpoint_entries: u32,
+    pub(super) ring_elements: u32,
+    pub(super) pin_buckets: u32,
+    pub(super) no_pins: bool,
+    pub(super) recent_words: u32,
+    pub(super) census_buckets: u32,
+}
+
+impl Sizes {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            deployments: limits.deployments,
+            services: limits.services,
+            // Twice as many VIP entries (a port, and the VIP's policy), at half load.
+            service_entries: (limits.services * 4).next_power_of_two(),
+            backends: limits.backends,
+            endpoint_entries: (limits.backends * 4).next_power_of_two(),
+            ring_elements: limits.ring_entries.div_ceil(bg_common::ring::SLOTS_PER_ELEMENT),
+            pin_buckets: limits.pins.div_ceil(2).next_power_of_two(),
+            no_pins: limits.pins == 0,
+            recent_words: u32::try_from(limits.syn_memory / 8).unwrap_or(u32::MAX).next_power_of_two(),
+            census_buckets: limits.census.div_ceil(4).next_power_of_two(),
+        }
+    }
+
+    /// Every map.
+    pub(super) fn shapes(&self) -> Vec<Shape> {
+        let array = |name, value: usize, entries| Shape {
+            name,
+            kind: ARRAY,
+            key: 4,
+            value: value as u32,
+            entries,
+            flags: MMAPABLE,
+        };
+        let percpu = |name, value: usize, entries| Shape {
+            name,
+            kind: PERCPU_ARRAY,
+            key: 4,
+            value: value as u32,
+            entries,
+            flags: 0,
+        };
+        vec![
+            array("CONTROL", 8, self.deployments),
+            array("NODE", size_of::<abi::Node>(), 1),
+            array("SERVICES", size_of::<abi::Service>(), self.service_entries),
+            array("ENDPOINTS", size_of::<abi::Endpoint>(), self.endpoint_entries),
+            array("BACKENDS", size_of::<abi::Backend>(), self.backends),
+            array("RINGS", 8, self.ring_elements),
+            array("PINS", size_of::<pin::Bucket<u64>>(), self.pin_buckets),
+            array("PIN_LOCKS", 8, pin::LOCKS),
+            array("RECENT", 8, self.deployments * 2 * self.recent_words),
+            array("CENSUS", 64, self.census_buckets),
+            array("DEPLOYMENTS", 64, self.deployments),
+            array("LEDGER", size_of::<abi::Ledger>(), self.deployments),
+            array("NAMES", size_of::<abi::ServiceName>(), self.services),
+            array("INTERFACES", size_of::<abi::Interface>(), abi::INTERFACES),
+            percpu("NEXTHOP", size_of::<abi::NextHop>(), abi::NEXT_HOPS),
+            percpu("COUNTERS", size_of::<abi::Counter>(), abi::REASON_COUNTERS + 2 * self.services),
+            Shape { name: "EXCLUDED", kind: LPM_TRIE, key: 20, value: 1, entries: 1024, flags: NO_PREALLOC },
+            Shape { name: "GRACE", kind: ARRAY_OF_MAPS, key: 4, value: 4, entries: 1, flags: 0 },
+        ]
+    }
+
+    /// Checks every map that is pinned in `directory`.
+    ///
+    /// # Errors
+    /// The first one whose shape is another; nothing has been touched then.
+    pub(super) fn check(&self, directory: &Path) -> Result<(), Error> {
+        for shape in self.shapes() {
+            let path = directory.join(shape.name);
+            if !path.exists() {
+                return Err(Error::Incomplete { directory: directory.into(), missing: shape.name });
+            }
+            let map = MapData::from_pin(&path).map_err(|source| Error::Map {
+                name: shape.name,
+                act: "opening the pinned map",
+                source: source.into(),
+            })?;
+            let info = map.info().map_err(|source| Error::Map {
+                name: shape.name,
+                act: "asking for its shape",
+                source: source.into(),
+            })?;
+            shape.compare(&info, &path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Shape {
+    fn compare(&self, info: &MapInfo, path: &Path) -> Result<(), Error> {
+        let kind = info.map_type().map_or(u32::MAX, |kind| kind as u32);
+        for (what, wanted, found) in [
+            ("type", self.kind, kind),
+            ("key size", self.key, info.key_size()),
+            ("value size", self.value, info.value_size()),
+            ("number of entries", self.entries, info.max_entries()),
+            ("flags", self.flags, info.map_flags()),
+        ] {
+            if wanted != found {
+                return Err(Error::Shape { path: path.into(), what, wanted, found });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Interfaces, addresses and changes of routes, by rtnetlink.
+
+use std::net::IpAddr;
+
+use futures_util::stream::TryStreamExt as _;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
+use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
+use tokio::sync::mpsc;
+
+use super::Error;
+
+/// What the agent needs to know of an interface.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) mac: [u8; 6],
+    /// The XDP program on it, by its id.
+    pub(super) program: Option<u32>,
+}
+
+/// A connection to rtnetlink.
+pub(super) struct Netlink {
+    handle: Handle,
+}
+
+impl Netlink {
+    /// Opens it; must be called within a tokio runtime.
+    pub(super) fn open() -> Result<Self, Error> {
+        let (connection, handle, _) = new_connection().map_err(|e| fail("opening a netlink socket", e))?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    /// Every interface.
+    pub(super) async fn links(&self) -> Result<Vec<Link>, Error> {
+        let messages: Vec<_> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|e| fail("listing the interfaces", e))?;
+        Ok(messages
+            .into_iter()
+            .map(|message| {
+                let mut link =
+                    Link { index: message.header.index, name: String::new(), mac: [0; 6], program: None };
+                for attribute in message.attributes {
+                    match attribute {
+                        LinkAttribute::IfName(name) => link.name = name,
+                        LinkAttribute::Address(address) => {
+                            link.mac = address.as_slice().try_into().unwrap_or_default();
+                        }
+                        LinkAttribute::Xdp(xdp) => {
+                            link.program = xdp.iter().find_map(|part| match part {
+                                LinkXdp::ProgId(id) => Some(*id),
+                                _ => None,
+                            });
+                        }
+                        _ => {}
+                    }
+                }
+                link
+            })
+            .collect())
+    }
+
+    /// The interface of that name.
+    pub(super) async fn link(&self, name: &str) -> Result<Link, Error> {
+        let links = self.links().await?;
+        links.iter().find(|link| link.name == name).cloned().ok_or_else(|| Error::NoInterface {
+            name: name.to_owned(),
+            found: links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Adds an address to an interface. Returns whether it was not there before.
+    pub(super) async fn add_address(&self, interface: &str, address: IpAddr) -> Result<bool, Error> {
+        let link = self.link(interface).await?;
+        match self.handle.address().add(link.index, address, full_length(address)).execute().await {
+            Ok(()) => Ok(true),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EEXIST => Ok(false),
+            Err(error) => Err(fail(&format!("adding {address} to {interface}"), error)),
+        }
+    }
+
+    /// Removes an address from whichever interface has it.
+    pub(super) async fn remove_address(&self, address: IpAddr) -> Result<(), Error> {
+        let request = self.handle.address().get().set_address_filter(address).execute();
+        let messages: Vec<_> =
+            request.try_collect().await.map_err(|e| fail(&format!("looking for {address}"), e))?;
+        for message in messages {
+            self.handle
+                .address()
+                .del(message)
+                .execute()
+                .await
+                .map_err(|e| fail(&format!("removing {address}"), e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends a unit whenever a route, rule, neighbour, link or address changes. Changes that come together are
+/// told once.
+pub fn watch() -> Result<mpsc::Receiver<()>, Error> {
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Neigh,
+        MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv4Rule,
+        MulticastGroup::Ipv6Route,
+        MulticastGroup::Ipv6Rule,
+    ];
+    let (connection, _, mut messages) =
+        new_multicast_connection(&groups).map_err(|e| fail("watching routes and neighbours", e))?;
+    tokio::spawn(connection);
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        use futures_util::StreamExt as _;
+        while messages.next().await.is_some() {
+            // A full channel means that a notice is waiting already, which covers this change too.
+            if let Err(mpsc::error::TrySendError::Closed(())) = sender.try_send(()) {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+fn full_length(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn fail(act: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Netlink { act: act.to_owned(), source: source.into() }
+}

@@ -1,0 +1,41 @@
+//! The compiled kernel program, and loading it over new or adopted maps.
+
+use std::path::Path;
+
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
+
+use super::Error;
+use super::layout::Sizes;
+
+/// The kernel program, an ELF object for the BPF target.
+pub static PROGRAM: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bluegreen"));
+
+/// Loads the program. Maps that are pinned in `directory` are used as they are, the others are made and
+/// pinned there.
+pub(super) fn load(sizes: &Sizes, directory: &Path) -> Result<Ebpf, Error> {
+    let shapes = sizes.shapes();
+    let mut loader = EbpfLoader::new();
+    for shape in &shapes {
+        loader
+            .map_max_entries(shape.name, shape.entries)
+            .map_pin_path(shape.name, directory.join(shape.name));
+    }
+    let load = |loader: &mut EbpfLoader<'_>| -> Result<Ebpf, Box<dyn std::error::Error + Send + Sync>> {
+        let mut ebpf = loader.load(PROGRAM)?;
+        program(&mut ebpf)?.load()?;
+        Ok(ebpf)
+    };
+    load(loader.verifier_log_level(VerifierLogLevel::STATS)).map_err(|source| {
+        if source.to_string().contains("Operation not permitted") {
+            Error::Rights("the kernel does not permit loading the program")
+        } else {
+            Error::Program(source)
+        }
+    })
+}
+
+/// The program's only entry point.
+pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(ebpf.program_mut("bluegreen").ok_or("the object has no program `bluegreen`")?.try_into()?)
+}

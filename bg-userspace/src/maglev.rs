@@ -1,0 +1,118 @@
+//! Maglev rings: every backend fills the slots of a ring in an order of its own, in turn, until all are
+//! taken (Eisenbud et al., "Maglev", NSDI 2016, section 3.4). Shares are equal to within one slot, and
+//! few slots move when a backend joins or leaves.
+
+use bg_common::abi::{BackendId, NO_BACKEND};
+
+use crate::datapath::InstalledBackend;
+
+/// A ring of `size` slots, a prime, over the backends. Without any backend every slot is
+/// [`NO_BACKEND`]. The order of the backends does not matter.
+#[must_use]
+pub fn ring(size: u32, backends: &[InstalledBackend]) -> Vec<BackendId> {
+    let mut slots = vec![NO_BACKEND; size as usize];
+    if backends.is_empty() || size < 2 {
+        return slots;
+    }
+    let mut backends: Vec<_> = backends.iter().collect();
+    backends.sort_unstable_by_key(|backend| backend.address);
+    let size = u64::from(size);
+    let mut turns: Vec<Turn> = backends.iter().map(|backend| Turn::new(backend, size)).collect();
+    let mut free = size;
+    loop {
+        for (turn, backend) in turns.iter_mut().zip(&backends) {
+            while slots[turn.slot as usize] != NO_BACKEND {
+                turn.advance(size);
+            }
+            slots[turn.slot as usize] = backend.id;
+            free -= 1;
+            if free == 0 {
+                return slots;
+            }
+        }
+    }
+}
+
+/// A backend's way through the slots: all of them once, because `skip` and the prime size have no
+/// common divisor.
+struct Turn {
+    slot: u64,
+    skip: u64,
+}
+
+impl Turn {
+    fn new(backend: &InstalledBackend, size: u64) -> Self {
+        let name = backend.address.to_string();
+        Self {
+            slot: hash(&name, 0x9ae1_6a3b_2f90_404f) % size,
+            skip: hash(&name, 0xc3a5_c85c_97cb_3127) % (size - 1) + 1,
+        }
+    }
+
+    fn advance(&mut self, size: u64) {
+        self.slot = (self.slot + self.skip) % size;
+    }
+}
+
+/// FNV-1a with a seed, finished by a mix. Rings are kept, not recomputed, so this may change between
+/// versions; it only has to spread.
+fn hash(name: &str, seed: u64) -> u64 {
+    let mut x = name
+        .bytes()
+        .fold(seed ^ 0xcbf2_9ce4_8422_2325, |x, byte| (x ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    x ^ (x >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bg_common::control::Environment;
+    use proptest::prelude::*;
+
+    fn backends(n: u16) -> Vec<InstalledBackend> {
+        (0..n)
+            .map(|id| InstalledBackend {
+                id,
+                environment: Environment::Blue,
+                address: std::net::SocketAddr::from(([10, 0, (id >> 8) as u8, id as u8], 8080)),
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn shares_are_equal_to_within_one_slot(n in 1..40_u16, size in prop::sample::select(vec![1021_u32, 4093, 65521])) {
+            let ring = ring(size, &backends(n));
+            let mut counts = vec![0_u32; n.into()];
+            for id in ring {
+                counts[usize::from(id)] += 1;
+            }
+            prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1);
+        }
+
+        #[test]
+        fn order_does_not_matter(n in 1..40_u16, seed: u64) {
+            let mut shuffled = backends(n);
+            let half = (seed % u64::from(n)) as usize;
+            shuffled.rotate_left(half);
+            shuffled.reverse();
+            prop_assert_eq!(ring(1021, &backends(n)), ring(1021, &shuffled));
+        }
+
+        #[test]
+        fn a_backend_that_leaves_moves_few_slots_of_others(n in 3..40_u16, gone in 0..3_u16) {
+            let all = backends(n);
+            let rest: Vec<_> = all.iter().filter(|backend| backend.id != gone).copied().collect();
+            let (before, after) = (ring(4093, &all), ring(4093, &rest));
+            let moved = before.iter().zip(&after).filter(|(a, b)| **a != gone && a != b).count();
+            prop_assert!(moved < 4093 / 4, "{moved} moved");
+        }
+    }
+
+    #[test]
+    fn without_backends_no_slot_is_served() {
+        assert!(ring(1021, &[]).iter().all(|&id| id == NO_BACKEND));
+    }
+}

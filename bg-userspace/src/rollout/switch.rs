@@ -1,0 +1,112 @@
+//! Control words: from the one that holds to the next.
+
+use bg_common::abi::motive;
+#[cfg(test)]
+use bg_common::control::Environment;
+use bg_common::control::{Control, Phase, RING_SLOTS, Ring, SEAL_TICKS};
+
+/// Why a deployment is not steady.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motive {
+    /// It is.
+    None,
+    /// A flip: base is being left.
+    Flip,
+    /// A rollback: the environment that was tried is being left.
+    Rollback,
+    /// A change inside the live environment: nothing is being left.
+    Inner,
+}
+
+impl Motive {
+    /// As the ledger holds it. A number of another version counts as a flip, the most careful of them.
+    #[must_use]
+    pub fn from_ledger(number: u32) -> Self {
+        match number {
+            motive::NONE => Self::None,
+            motive::ROLLBACK => Self::Rollback,
+            motive::INNER => Self::Inner,
+            _ => Self::Flip,
+        }
+    }
+
+    /// For the ledger.
+    #[must_use]
+    pub fn to_ledger(self) -> u32 {
+        match self {
+            Self::None => motive::NONE,
+            Self::Flip => motive::FLIP,
+            Self::Rollback => motive::ROLLBACK,
+            Self::Inner => motive::INNER,
+        }
+    }
+}
+
+/// What the operator sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// One environment is live, nothing is being left.
+    Idle,
+    /// After a flip: the old environment finishes its connections.
+    Draining,
+    /// After a rollback: the environment that was tried finishes its connections.
+    RollingBack,
+}
+
+/// The state of a deployment. The control word is the truth; the motive only tells a rollback from a
+/// change inside the live environment, which look alike in the word.
+#[must_use]
+pub fn state(control: Control, motive: Motive) -> State {
+    match control.phase() {
+        Phase::Off | Phase::Steady => State::Idle,
+        _ if control.base().environment != control.current().environment => State::Draining,
+        _ if motive == Motive::Inner => State::Idle,
+        _ => State::RollingBack,
+    }
+}
+
+/// A ring slot that the word does not name. It may be written once no processor can hold an older word.
+#[must_use]
+pub fn spare(control: Control) -> u8 {
+    (0..RING_SLOTS)
+        .find(|slot| *slot != control.base().slot && *slot != control.current().slot)
+        .expect("three slots, two of them named")
+}
+
+/// New connections go to `current` from now on.
+#[must_use]
+pub fn switch_to(control: Control, current: Ring) -> Control {
+    Control::new(Phase::Drain, control.base(), current, 0, control.epoch().wrapping_add(1))
+}
+
+/// Nothing new enters the environment that is being left, for at most two seconds from `ticks`.
+#[must_use]
+pub fn seal(control: Control, ticks: u32) -> Control {
+    let expiry = ticks.wrapping_add(SEAL_TICKS);
+    Control::new(Phase::Seal, control.base(), control.current(), expiry, control.epoch().wrapping_add(1))
+}
+
+/// Back from SEAL.
+#[must_use]
+pub fn unseal(control: Control) -> Control {
+    switch_to(control, control.current())
+}
+
+/// base := current. With pins that disagree the phase stays DRAIN.
+#[must_use]
+pub fn conclude(control: Control, disagreeing: bool) -> Control {
+    let phase = if disagreeing { Phase::Drain } else { Phase::Steady };
+    Control::new(phase, control.current(), control.current(), 0, control.epoch().wrapping_add(1))
+}
+
+/// The environment that was tried is empty, but a change inside the live one goes on.
+#[must_use]
+pub fn settle(control: Control) -> Control {
+    unseal(control)
+}
+
+/// A ring, in short.
+#[cfg(test)]
+pub(super) fn ring(slot: u8, environment: Environment) -> Ring {
+    Ring { slot, environment }
+}
