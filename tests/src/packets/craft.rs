@@ -1,0 +1,191 @@
+//! Packets built from scratch, with checksums computed over all of their bytes. It shares no code with the
+//! program: what the program changes step by step is computed here as a whole.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::world::{CLIENT, CLIENT_MAC, WAN_MAC, WEB};
+
+/// A hardware address.
+pub type Mac = [u8; 6];
+
+/// TCP flags.
+pub mod flags {
+    #![expect(missing_docs, reason = "they are named as in RFC 9293")]
+    pub const FIN: u8 = 1;
+    pub const SYN: u8 = 2;
+    pub const RST: u8 = 4;
+    pub const PSH: u8 = 8;
+    pub const ACK: u8 = 16;
+    pub const URG: u8 = 32;
+}
+
+/// A TCP segment in an IPv4 packet in an Ethernet frame.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "they are the fields of the headers")]
+pub struct Segment {
+    pub to: Mac,
+    pub from: Mac,
+    /// VLAN tags, each with its `EtherType` in front.
+    pub tags: Vec<[u8; 4]>,
+    pub tos: u8,
+    pub id: u16,
+    /// Flags and offset.
+    pub fragment: u16,
+    pub ttl: u8,
+    pub ip_options: Vec<u8>,
+    pub source: SocketAddrV4,
+    pub destination: SocketAddrV4,
+    pub sequence: u32,
+    pub acknowledgement: u32,
+    pub flags: u8,
+    pub tcp_options: Vec<u8>,
+    pub payload: Vec<u8>,
+    /// Follows the packet, and is not part of it.
+    pub padding: Vec<u8>,
+    /// How much is added to the right checksum of the IPv4 header.
+    pub ip_error: u16,
+    /// How much is added to the right checksum of the segment.
+    pub tcp_error: u16,
+}
+
+/// Do not fragment.
+pub const DF: u16 = 1 << 14;
+/// More fragments.
+pub const MF: u16 = 1 << 13;
+
+impl Segment {
+    /// A segment of the client to the first service, as the node's interface `wan` receives it.
+    pub fn to_service(flags: u8) -> Self {
+        Self {
+            to: WAN_MAC,
+            from: CLIENT_MAC,
+            tags: Vec::new(),
+            tos: 0,
+            id: 0x4711,
+            fragment: DF,
+            ttl: 64,
+            ip_options: Vec::new(),
+            source: CLIENT,
+            destination: WEB,
+            sequence: 0x0102_0304,
+            acknowledgement: if flags & flags::ACK == 0 { 0 } else { 0x0a0b_0c0d },
+            flags,
+            tcp_options: Vec::new(),
+            payload: Vec::new(),
+            padding: Vec::new(),
+            ip_error: 0,
+            tcp_error: 0,
+        }
+    }
+
+    /// The packet without its Ethernet header.
+    pub fn ip_bytes(&self) -> Vec<u8> {
+        assert!(self.ip_options.len().is_multiple_of(4) && self.tcp_options.len().is_multiple_of(4));
+        let header = 20 + self.ip_options.len();
+        let tcp = self.tcp_bytes();
+        let mut ip = vec![0x40 | (header / 4) as u8, self.tos];
+        ip.extend(((header + tcp.len()) as u16).to_be_bytes());
+        ip.extend(self.id.to_be_bytes());
+        ip.extend(self.fragment.to_be_bytes());
+        ip.extend([self.ttl, 6, 0, 0]);
+        ip.extend(self.source.ip().octets());
+        ip.extend(self.destination.ip().octets());
+        ip.extend(&self.ip_options);
+        let checksum = add(checksum(&ip), self.ip_error);
+        ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+        ip.extend(tcp);
+        ip
+    }
+
+    /// All of its bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = link(self.to, self.from, &self.tags);
+        bytes.extend(self.ip_bytes());
+        bytes.extend(&self.padding);
+        bytes
+    }
+
+    fn tcp_bytes(&self) -> Vec<u8> {
+        let mut tcp = Vec::new();
+        tcp.extend(self.source.port().to_be_bytes());
+        tcp.extend(self.destination.port().to_be_bytes());
+        tcp.extend(self.sequence.to_be_bytes());
+        tcp.extend(self.acknowledgement.to_be_bytes());
+        tcp.extend([((20 + self.tcp_options.len()) as u8 / 4) << 4, self.flags]);
+        tcp.extend([0x72, 0x10, 0, 0, 0, 0]);
+        tcp.extend(&self.tcp_options);
+        tcp.extend(&self.payload);
+        let mut covered = Vec::new();
+        covered.extend(self.source.ip().octets());
+        covered.extend(self.destination.ip().octets());
+        covered.extend([0, 6]);
+        covered.extend((tcp.len() as u16).to_be_bytes());
+        covered.extend(&tcp);
+        let checksum = add(checksum(&covered), self.tcp_error);
+        tcp[16..18].copy_from_slice(&checksum.to_be_bytes());
+        tcp
+    }
+}
+
+/// An ICMP error from `vip` to `client` that quotes the start of an IP packet.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "they are the fields of the headers")]
+pub struct IcmpError {
+    pub to: Mac,
+    pub from: Mac,
+    pub tags: Vec<[u8; 4]>,
+    pub vip: Ipv4Addr,
+    pub client: Ipv4Addr,
+    pub kind: u8,
+    pub code: u8,
+    /// The four bytes after the checksum.
+    pub rest: [u8; 4],
+    pub quote: Vec<u8>,
+}
+
+impl IcmpError {
+    /// All of its bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut icmp = vec![self.kind, self.code, 0, 0];
+        icmp.extend(self.rest);
+        icmp.extend(&self.quote);
+        let sum = checksum(&icmp);
+        icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+        let mut ip = vec![0x45, 0xc0];
+        ip.extend(((20 + icmp.len()) as u16).to_be_bytes());
+        ip.extend([0, 0, 0x40, 0, 64, 1, 0, 0]);
+        ip.extend(self.vip.octets());
+        ip.extend(self.client.octets());
+        let sum = checksum(&ip);
+        ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        let mut bytes = link(self.to, self.from, &self.tags);
+        bytes.extend(ip);
+        bytes.extend(icmp);
+        bytes
+    }
+}
+
+fn link(to: Mac, from: Mac, tags: &[[u8; 4]]) -> Vec<u8> {
+    let mut bytes = [to, from].concat();
+    bytes.extend(tags.concat());
+    bytes.extend([8, 0]);
+    bytes
+}
+
+/// RFC 1071, as it is written there.
+pub fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum = 0_u32;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(pair[0]) * 256 + u32::from(*pair.get(1).unwrap_or(&0));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// One's complement addition.
+fn add(a: u16, b: u16) -> u16 {
+    let sum = u32::from(a) + u32::from(b);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}

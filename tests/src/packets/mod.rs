@@ -1,0 +1,11 @@
+//! Packet cases: real bytes through the loaded program by a test run, inside a namespace with routes and
+//! neighbours of its own, and every byte of what comes out compared with a packet built from scratch.
+
+pub mod craft;
+pub mod rig;
+mod tables;
+pub mod world;
+
+pub use craft::{Segment, flags};
+pub use rig::{Action, Rig};
+pub use tables::Tables;

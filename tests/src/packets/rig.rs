@@ -1,0 +1,176 @@
+//! The loaded program in a namespace of its own: packets in, verdict and packets out, and what was counted.
+
+use anyhow::{Context, Result};
+use aya::programs::{TestRun, TestRunOptions, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use bg_common::abi;
+use bg_common::reason::Reason;
+use bg_userspace::datapath::PROGRAM;
+
+use super::tables::{BUCKETS, DEPLOYMENTS, RECENT, Tables};
+use super::world;
+use crate::lab::namespace::Namespace;
+
+/// What the driver is told to do with a packet: the values of `enum xdp_action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are named as in linux/bpf.h")]
+pub enum Action {
+    Aborted,
+    Drop,
+    Pass,
+    Tx,
+    Redirect,
+}
+
+/// What came of a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The verdict.
+    pub action: Action,
+    /// The packet after the program.
+    pub bytes: Vec<u8>,
+}
+
+/// The loaded program and its world.
+pub struct Rig<'n> {
+    /// Its maps.
+    pub tables: Tables,
+    /// Where it runs.
+    pub namespace: &'n Namespace,
+    wan: u32,
+}
+
+impl Rig<'_> {
+    /// Makes a namespace, loads the program into it, and runs a case there. The role tells apart the
+    /// namespaces of one test program.
+    ///
+    /// # Panics
+    /// When the case does, or the world cannot be made.
+    pub fn run(role: &str, case: impl FnOnce(&mut Rig<'_>) + Send) {
+        let namespace = Namespace::create(role).expect("make a namespace (this needs root)");
+        world::build(&namespace).expect("make devices and neighbours");
+        namespace
+            .inside(|| {
+                let mut rig = Rig::new(&namespace).expect("load the program and fill its tables");
+                case(&mut rig);
+            })
+            .expect("enter the namespace");
+    }
+
+    fn new(namespace: &Namespace) -> Result<Rig<'_>> {
+        let ebpf = EbpfLoader::new()
+            .map_max_entries("RECENT", DEPLOYMENTS * 2 * RECENT)
+            .map_max_entries("PINS", BUCKETS)
+            .map_max_entries("CENSUS", BUCKETS)
+            .map_max_entries("DEPLOYMENTS", DEPLOYMENTS)
+            .map_max_entries("CONTROL", DEPLOYMENTS)
+            .load(PROGRAM)
+            .context("load the object")?;
+        let mut tables = Tables { ebpf };
+        let wan = index(namespace, "wan")?;
+        let program = program(&mut tables.ebpf)?;
+        program.load().context("load the program")?;
+        // A test run takes a device as ingress only if XDP is on, on it.
+        program.attach("wan", XdpMode::Driver).context("attach to wan")?;
+        tables.fill(wan, world::WAN_MAC)?;
+        Ok(Rig { tables, namespace, wan })
+    }
+
+    /// Sends a packet through the program, as if it had arrived on `wan`.
+    ///
+    /// # Panics
+    /// When the kernel refuses the test run.
+    pub fn send(&mut self, packet: &[u8]) -> Received {
+        let mut context = [0; 24];
+        context[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes());
+        context[12..16].copy_from_slice(&self.wan.to_ne_bytes());
+        let mut out = vec![0; packet.len() + 256];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        options.data_out = Some(&mut out);
+        options.ctx_in = Some(&context);
+        let program = program(&mut self.tables.ebpf).expect("it was there when it was loaded");
+        let result = program.test_run(options).expect("a test run");
+        out.truncate(result.data_size_out as usize);
+        let action = match result.return_value {
+            1 => Action::Drop,
+            2 => Action::Pass,
+            3 => Action::Tx,
+            4 => Action::Redirect,
+            _ => Action::Aborted,
+        };
+        Received { action, bytes: out }
+    }
+
+    /// Sends a packet and expects this verdict, these bytes, and one more in the counter of `reason` and
+    /// in no other.
+    ///
+    /// # Panics
+    /// When it is not so.
+    #[track_caller]
+    pub fn expect(&mut self, packet: &[u8], reason: Reason, action: Action, output: &[u8]) {
+        let before = self.reasons();
+        let received = self.send(packet);
+        let after = self.reasons();
+        let grown: Vec<_> = Reason::ALL
+            .iter()
+            .zip(before.iter().zip(&after))
+            .filter(|(_, (before, after))| before != after)
+            .map(|(reason, (before, after))| (*reason, after.0 - before.0, after.1 - before.1))
+            .collect();
+        assert_eq!(grown, [(reason, 1, packet.len() as u64)], "counted: reason, packets, bytes");
+        assert_eq!(received.action, action, "verdict");
+        assert_eq!(hex(&received.bytes), hex(output), "bytes");
+    }
+
+    /// Expects that a packet goes to the kernel as it came.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn expect_untouched(&mut self, packet: &[u8], reason: Reason) {
+        self.expect(packet, reason, Action::Pass, packet);
+    }
+
+    /// Expects that a packet is dropped.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn expect_drop(&mut self, packet: &[u8], reason: Reason) {
+        self.expect(packet, reason, Action::Drop, packet);
+    }
+
+    /// Counter of a service's environment.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn service_counter(&self, service: u16, environment: u8) -> abi::Counter {
+        self.tables.counter(abi::service_counter(service, environment)).expect("read COUNTERS")
+    }
+
+    fn reasons(&self) -> Vec<(u64, u64)> {
+        let read = |&reason: &Reason| {
+            let counter = self.tables.counter(reason as u32).expect("read COUNTERS");
+            (counter.packets, counter.bytes)
+        };
+        Reason::ALL.iter().map(read).collect()
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    Ok(ebpf.program_mut("bluegreen").context("the object has no program `bluegreen`")?.try_into()?)
+}
+
+/// Index of a device.
+fn index(namespace: &Namespace, device: &str) -> Result<u32> {
+    let shown = namespace.ip(&["-o", "link", "show", "dev", device])?;
+    let number = shown.split(':').next().unwrap_or_default();
+    number.trim().parse().with_context(|| format!("no index in: {shown}"))
+}
+
+/// Four bytes to a group, so that a difference can be found.
+fn hex(bytes: &[u8]) -> String {
+    let group = |chunk: &[u8]| chunk.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    bytes.chunks(4).map(group).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,301 @@
+//! Writing the tables of the loaded program, byte by byte as the layout of the maps says, and reading what
+//! the program left in them.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use anyhow::{Context, Result};
+use aya::Ebpf;
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, LpmTrie, PerCpuArray};
+use bg_common::abi::{self, Address, Counter};
+use bg_common::control::{Control, Environment, Phase, Ring};
+use bg_common::{flow, meta, pin, ring, service};
+
+use super::craft::Mac;
+use super::world::{BACKENDS, SERVICES, VIPS};
+
+/// Slots in every ring of the cases.
+const RING: u32 = 5;
+/// Entries of `SERVICES` and `ENDPOINTS`.
+const ENTRIES: u32 = 64;
+/// Words in a filter of `RECENT`.
+pub(super) const RECENT: u32 = 64;
+/// Buckets of `PINS` and `CENSUS`.
+pub(super) const BUCKETS: u32 = 16;
+/// Deployments.
+pub(super) const DEPLOYMENTS: u32 = 4;
+/// The node's secret.
+const KEY: [u64; 4] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
+
+/// A pin that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsedPin {
+    /// Its flow.
+    pub tag: u64,
+    /// The connection that has not been answered: first sequence number and backend.
+    pub half: Option<(u32, u16)>,
+    /// Whether a packet after the SYN was seen.
+    pub matched: bool,
+    /// The established connection.
+    pub established: Option<(u32, u16)>,
+    /// FIN both ways, or RST.
+    pub closing: bool,
+}
+
+/// The maps of a loaded program.
+pub struct Tables {
+    pub(super) ebpf: Ebpf,
+}
+
+impl Tables {
+    /// Fills in the world: every service steady on blue. Ring 0 of each leads to its blue backend, ring 1
+    /// to its green one, ring 2 to nobody.
+    pub(super) fn fill(&mut self, wan: u32, wan_mac: Mac) -> Result<()> {
+        self.node(false)?;
+        for (number, &(address, deployment)) in SERVICES.iter().enumerate() {
+            self.service(address, number as u16, deployment, 0)?;
+            let backends = BACKENDS.iter().enumerate().filter(|(_, b)| usize::from(b.service) == number);
+            for (id, backend) in backends {
+                self.backend(id as u16, backend.address, backend.service, backend.environment)?;
+                self.endpoint(id as u16, address, deployment, false)?;
+                self.ring(number as u16, backend.environment, Some(id as u16))?;
+            }
+            self.ring(number as u16, 2, None)?;
+        }
+        self.ring(4, 0, None)?;
+        self.ring(4, 1, None)?;
+        for (vip, drops) in VIPS {
+            self.service(SocketAddrV4::new(vip, 0), 0, 0, u8::from(drops))?;
+        }
+        for deployment in 0..3 {
+            self.steady(deployment, Environment::Blue)?;
+        }
+        let mut interface = [0; 16];
+        interface[..4].copy_from_slice(&wan.to_ne_bytes());
+        interface[4..10].copy_from_slice(&wan_mac);
+        let mut map: Array<_, [u8; 16]> = self.map("INTERFACES")?.try_into()?;
+        map.set(wan & (abi::INTERFACES - 1), interface, 0).context("write INTERFACES")
+    }
+
+    /// Writes `NODE`; with `no_pins` as if the pin table were full for ever.
+    pub fn node(&mut self, no_pins: bool) -> Result<()> {
+        let mut bytes = KEY.map(u64::to_ne_bytes).concat();
+        for mask in [ENTRIES - 1, ENTRIES - 1, BUCKETS - 1, RECENT - 1, BUCKETS - 1] {
+            bytes.extend(mask.to_ne_bytes());
+        }
+        bytes.extend([u8::from(no_pins), 1, 0, 0]);
+        self.put("NODE", 0, &bytes)
+    }
+
+    fn service(&mut self, at: SocketAddrV4, id: u16, deployment: u16, other_ports: u8) -> Result<()> {
+        let stride = ring::elements(RING);
+        let mut bytes = key(at);
+        bytes.extend([6, abi::entry::USED]);
+        bytes.extend(id.to_ne_bytes());
+        bytes.extend(deployment.to_ne_bytes());
+        bytes.extend((u32::from(id) * 3 * stride).to_ne_bytes());
+        bytes.extend(stride.to_ne_bytes());
+        bytes.extend(RING.to_ne_bytes());
+        bytes.push(other_ports);
+        let place = self.free_place("SERVICES", at, 19)?;
+        self.put("SERVICES", place, &bytes)
+    }
+
+    fn backend(&mut self, id: u16, at: SocketAddrV4, service: u16, environment: u8) -> Result<()> {
+        let mut bytes = key(at);
+        bytes.extend(service.to_ne_bytes());
+        bytes.extend([environment, abi::entry::USED]);
+        self.put("BACKENDS", id.into(), &bytes)
+    }
+
+    /// Writes the entry of a backend in `ENDPOINTS`, in a new place.
+    fn endpoint(&mut self, id: u16, vip: SocketAddrV4, deployment: u16, excludes: bool) -> Result<()> {
+        let backend = BACKENDS[usize::from(id)];
+        let mut bytes = address(*backend.address.ip());
+        bytes.extend(address(*vip.ip()));
+        bytes.extend(backend.address.port().to_be_bytes());
+        bytes.extend(vip.port().to_be_bytes());
+        bytes.extend([6, abi::entry::USED]);
+        bytes.extend(id.to_ne_bytes());
+        bytes.extend(backend.service.to_ne_bytes());
+        bytes.extend(deployment.to_ne_bytes());
+        bytes.extend([backend.environment, u8::from(excludes)]);
+        let place = self.free_place("ENDPOINTS", backend.address, 37)?;
+        self.put("ENDPOINTS", place, &bytes)
+    }
+
+    /// From now on `EXCLUDED` is consulted for replies of this backend, and holds this prefix.
+    pub fn exclude(&mut self, id: u16, prefix: ([u8; 4], u32)) -> Result<()> {
+        let backend = BACKENDS[usize::from(id)];
+        let (vip, deployment) = SERVICES[usize::from(backend.service)];
+        self.remove_endpoint(id)?;
+        self.endpoint(id, vip, deployment, true)?;
+        let mut map: LpmTrie<_, [u8; 16], u8> = self.map("EXCLUDED")?.try_into()?;
+        map.insert(&Key::new(96 + prefix.1, Address::v4(prefix.0).0), 1, 0).context("write EXCLUDED")
+    }
+
+    /// Takes a backend out of `ENDPOINTS`, and leaves a mark that a search goes past.
+    pub fn remove_endpoint(&mut self, id: u16) -> Result<()> {
+        let at = BACKENDS[usize::from(id)].address;
+        let wanted = key(at);
+        for place in places(at) {
+            let mut bytes = self.line("ENDPOINTS", place)?;
+            if bytes[..16] == wanted[..16] && bytes[32..34] == wanted[16..] && bytes[37] == abi::entry::USED {
+                bytes[37] = abi::entry::REMOVED;
+                return self.put("ENDPOINTS", place, &bytes);
+            }
+        }
+        anyhow::bail!("backend {id} is not in ENDPOINTS")
+    }
+
+    /// Takes a backend off the rings and out of `BACKENDS`; its entry in `ENDPOINTS` stays.
+    pub fn remove_backend(&mut self, id: u16) -> Result<()> {
+        let backend = BACKENDS[usize::from(id)];
+        self.ring(backend.service, backend.environment, None)?;
+        self.put("BACKENDS", id.into(), &[])
+    }
+
+    /// Lets all slots of a ring lead to one backend, or to nobody.
+    fn ring(&mut self, service: u16, ring: u8, backend: Option<u16>) -> Result<()> {
+        let slots = [backend.unwrap_or(abi::NO_BACKEND); RING as usize];
+        let stride = ring::elements(RING);
+        let mut map: Array<_, u64> = self.map("RINGS")?.try_into()?;
+        for (i, element) in (0..).zip(ring::pack(&slots)) {
+            map.set((u32::from(service) * 3 + u32::from(ring)) * stride + i, element, 0)?;
+        }
+        Ok(())
+    }
+
+    /// STEADY on one environment.
+    pub fn steady(&mut self, deployment: u16, environment: Environment) -> Result<()> {
+        self.control(deployment, Phase::Steady, environment, environment)
+    }
+
+    /// DRAIN from one environment to the other.
+    pub fn flip(&mut self, deployment: u16, from: Environment) -> Result<()> {
+        self.control(deployment, Phase::Drain, from, from.other())
+    }
+
+    /// Stores a control word.
+    pub fn control(&mut self, deployment: u16, phase: Phase, base: Environment, current: Environment) -> Result<()> {
+        let ring = |environment| Ring { slot: environment as u8, environment };
+        // The expiry of a seal: the longest that counts, from now.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let nanoseconds = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
+        let expiry = bg_common::tables::ticks(nanoseconds) + bg_common::control::SEAL_TICKS - 1;
+        let word = Control::new(phase, ring(base), ring(current), expiry, 1);
+        let mut map: Array<_, u64> = self.map("CONTROL")?.try_into()?;
+        map.set(deployment.into(), word.0, 0).context("write CONTROL")
+    }
+
+    /// The tag of a client's flow to a service.
+    pub fn tag(client: SocketAddrV4, service: u16) -> u64 {
+        flow::Flow::v4(&KEY, client.ip().octets(), client.port().to_be_bytes(), service).tag
+    }
+
+    /// Pins in use.
+    pub fn pins(&self) -> Result<Vec<UsedPin>> {
+        let mut pins = Vec::new();
+        for bucket in 0..BUCKETS {
+            for [tag, half, established, meta] in words(&self.line("PINS", bucket)?) {
+                if tag != 0 {
+                    let hold = |word| pin::Hold::from_word(word).map(|hold| (hold.isn(), hold.backend()));
+                    pins.push(UsedPin {
+                        tag,
+                        half: hold(half),
+                        matched: pin::Hold(half).matched(),
+                        established: hold(established),
+                        closing: meta::Meta(meta).closing(),
+                    });
+                }
+            }
+        }
+        Ok(pins)
+    }
+
+    /// Flows in the census: tag and environment.
+    pub fn census(&self) -> Result<Vec<(u64, u16)>> {
+        let mut flows = Vec::new();
+        for bucket in 0..BUCKETS {
+            for [tag, meta, other_tag, other_meta] in words(&self.line("CENSUS", bucket)?) {
+                for (tag, meta) in [(tag, meta), (other_tag, other_meta)] {
+                    if tag != 0 {
+                        flows.push((tag, meta::Meta(meta).place()));
+                    }
+                }
+            }
+        }
+        Ok(flows)
+    }
+
+    /// How many words of `RECENT` have bits set, for each deployment.
+    pub fn recent(&self) -> Result<[usize; DEPLOYMENTS as usize]> {
+        let map: Array<_, u64> = self.ebpf.map("RECENT").context("no RECENT")?.try_into()?;
+        let mut used = [0; DEPLOYMENTS as usize];
+        for index in 0..DEPLOYMENTS * 2 * RECENT {
+            used[(index / (2 * RECENT)) as usize] += usize::from(map.get(&index, 0)? != 0);
+        }
+        Ok(used)
+    }
+
+    /// A counter, summed over all processors.
+    pub fn counter(&self, index: u32) -> Result<Counter> {
+        let map: PerCpuArray<_, Counter> = self.ebpf.map("COUNTERS").context("no COUNTERS")?.try_into()?;
+        let mut sum = Counter::default();
+        for counter in map.get(&index, 0)?.iter() {
+            sum.packets += counter.packets;
+            sum.bytes += counter.bytes;
+            sum.connections += counter.connections;
+            sum.overflow += counter.overflow;
+        }
+        Ok(sum)
+    }
+
+    fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
+        self.ebpf.map_mut(name).with_context(|| format!("the program has no map {name}"))
+    }
+
+    /// Writes a line of 64 bytes, zeros behind what is given.
+    fn put(&mut self, name: &str, index: u32, bytes: &[u8]) -> Result<()> {
+        let mut line = [0; 64];
+        line[..bytes.len()].copy_from_slice(bytes);
+        let mut map: Array<_, [u8; 64]> = self.map(name)?.try_into()?;
+        map.set(index, line, 0).with_context(|| format!("write element {index} of {name}"))
+    }
+
+    fn line(&self, name: &str, index: u32) -> Result<[u8; 64]> {
+        let map = self.ebpf.map(name).with_context(|| format!("the program has no map {name}"))?;
+        let map: Array<_, [u8; 64]> = map.try_into()?;
+        map.get(&index, 0).with_context(|| format!("read element {index} of {name}"))
+    }
+
+    /// The first place for a key whose entry's byte `state` says that nothing was ever there.
+    fn free_place(&self, name: &str, at: SocketAddrV4, state: usize) -> Result<u32> {
+        for place in places(at) {
+            if self.line(name, place)?[state] == abi::entry::EMPTY {
+                return Ok(place);
+            }
+        }
+        anyhow::bail!("{name} has no place left for {at}")
+    }
+}
+
+fn places(at: SocketAddrV4) -> impl Iterator<Item = u32> {
+    let start = service::place(&Address::v4(at.ip().octets()), at.port().to_be_bytes(), 6);
+    (0..service::PROBES).map(move |probe| start.wrapping_add(probe) & (ENTRIES - 1))
+}
+
+fn address(address: Ipv4Addr) -> Vec<u8> {
+    address.to_ipv6_mapped().octets().to_vec()
+}
+
+fn key(at: SocketAddrV4) -> Vec<u8> {
+    let mut bytes = address(*at.ip());
+    bytes.extend(at.port().to_be_bytes());
+    bytes
+}
+
+fn words(line: &[u8; 64]) -> [[u64; 4]; 2] {
+    let word = |i: usize| u64::from_ne_bytes(std::array::from_fn(|j| line[i * 8 + j]));
+    [std::array::from_fn(word), std::array::from_fn(|i| word(i + 4))]
+}
