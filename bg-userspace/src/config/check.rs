@@ -24,9 +24,7 @@ pub(super) fn config(text: &str) -> (Option<Config>, Vec<Problem>) {
     let notes = Notes::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let line = notes.line(error.span().map_or(0, |span| span.start));
-        let what = error.message().replace('\n', ", ");
-        notes.problem(line, what, "this is no TOML; strings, durations and addresses need quotes");
+        syntax_problem(&notes, text, error);
     }
     if !errors.is_empty() {
         // What follows a syntax error may be misunderstood; nothing is said about it.
@@ -43,6 +41,19 @@ pub(super) fn config(text: &str) -> (Option<Config>, Vec<Problem>) {
     let deployments = drafts.into_iter().map(Draft::finish).collect::<Option<_>>();
     let config = deployments.map(|deployments| Config { node, limits: limits.plain(), deployments });
     (config, notes.into_problems())
+}
+
+fn syntax_problem(notes: &Notes, text: &str, error: &toml::de::Error) {
+    let span = error.span().unwrap_or(0..0);
+    let line = notes.line(span.start);
+    let what = error.message().replace('\n', ", ");
+    let (what, help) = if what == "duplicate key" {
+        let key = text.get(span).unwrap_or_default();
+        (format!("{what} `{key}`"), "write it once")
+    } else {
+        (what, "this is no TOML; strings, durations and addresses need quotes")
+    };
+    notes.problem(line, what, help);
 }
 
 fn services(drafts: &[Draft]) -> impl Iterator<Item = &ServiceDraft> {

@@ -12,6 +12,9 @@ mod section;
 mod types;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 pub use self::{
