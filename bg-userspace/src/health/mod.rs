@@ -9,6 +9,9 @@ mod http;
 mod probe;
 mod task;
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::SocketAddr, time::Instant};
 
 use tokio::sync::{mpsc, watch};
