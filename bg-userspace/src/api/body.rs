@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http_body_util::BodyExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::types::{Code, Error};
 
@@ -30,13 +30,22 @@ pub(super) async fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T,
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let (message, next) = if error.is_data() {
-            (format!("the body does not fit: {error}"), "use only the fields that are documented")
-        } else {
-            (format!("the body is no JSON: {error}"), "send one JSON object")
-        };
-        refusal(Code::BadRequest, message, next)
+    parse(&bytes)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| {
+        let message = format!("the body is no JSON: {error}");
+        refusal(Code::BadRequest, message, "send one JSON object")
+    })?;
+    // A list would pass for an object with its fields in order, which nobody means.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        let message = "the body does not fit: it is no object".to_owned();
+        return Err(refusal(Code::BadRequest, message, "send one JSON object"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let message = format!("the body does not fit: {error}");
+        refusal(Code::BadRequest, message, "use only the fields that are documented")
     })
 }
 

@@ -231,4 +231,43 @@ mod tests {
         let mode = fs::symlink_metadata(&path).unwrap().mode() & 0o7777;
         assert_eq!(mode & !MODE, 0, "mode {mode:o}");
     }
+
+    #[tokio::test]
+    async fn socket_is_0660_and_its_directory_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/bgd.sock");
+        let listener = Listener::bind(&path).unwrap();
+        let mode = fs::symlink_metadata(&path).unwrap().mode() & 0o7777;
+        assert_eq!(mode, 0o660, "{mode:o}");
+        drop(listener);
+        assert!(!path.exists(), "the socket is removed at the end");
+    }
+
+    #[tokio::test]
+    async fn socket_of_a_dead_agent_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bgd.sock");
+        // Dropping a std listener leaves its file, as a killed process does.
+        drop(net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let _listener = Listener::bind(&path).unwrap();
+        tokio::net::UnixStream::connect(&path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn file_that_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bgd.sock");
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(Listener::bind(&path), Err(BindError::NotASocket(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn path_that_is_too_long_is_an_error_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x".repeat(120));
+        let error = Listener::bind(&path).unwrap_err().to_string();
+        assert!(error.contains("cannot") && error.contains("xxx"), "{error}");
+    }
 }

@@ -12,6 +12,9 @@ mod listener;
 mod routes;
 pub mod types;
 
+#[cfg(test)]
+mod tests;
+
 use std::{future::Future, path::Path};
 
 use tokio::sync::{mpsc, oneshot};
