@@ -315,3 +315,6 @@ impl<T: Tables> Situation<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
