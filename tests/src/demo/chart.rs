@@ -103,8 +103,8 @@ impl Frame<'_> {
         for row in (0..self.height).rev() {
             let label = if row + 1 == self.height {
                 format!("{top:>6.0} ┤")
-            } else if row == self.height / 2 {
-                format!("{:>6.0} ┤", top * half(self.height))
+            } else if (row + 1) * 2 == self.height {
+                format!("{:>6.0} ┤", top / 2.0)
             } else {
                 "       │".to_owned()
             };
@@ -223,12 +223,6 @@ pub(super) fn numbered(events: &[Event], from_ns: u64) -> impl Iterator<Item = (
         number += usize::from(marked);
         (marked.then_some(number), event)
     })
-}
-
-/// Where the middle label stands, as a share of the whole.
-#[expect(clippy::cast_precision_loss, reason = "the height of a terminal")]
-fn half(height: usize) -> f64 {
-    (height / 2 + 1) as f64 / height as f64
 }
 
 /// The next number of the form 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten.

@@ -152,7 +152,8 @@ impl Watcher {
             .collect();
         // Title, rates, axis, clock, counters, two gaps and the line of the cursor.
         let free = rows.saturating_sub(8);
-        let height = (free / 2).clamp(4, 16);
+        // Even, so that the middle has a line of its own.
+        let height = (free / 2).clamp(4, 16) & !1;
         let room = free.saturating_sub(height);
         told.drain(..told.len().saturating_sub(room));
         let now_ns = realtime_ns();

@@ -107,9 +107,11 @@ pub(super) fn reap() -> Result<()> {
     Ok(())
 }
 
-/// Whether what follows the prefix starts with the number of a process that is gone, then a dash.
+/// Whether what follows the prefix starts with the number of a process that is gone, then a dash. Our
+/// own number counts too: whoever asks has made nothing yet, so a namesake did, which is gone.
 pub(super) fn maker_is_dead(rest: &str) -> bool {
-    rest.split_once('-')
-        .and_then(|(pid, _)| pid.parse::<u32>().ok())
-        .is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+    let number = rest.split_once('-').and_then(|(number, _)| number.parse::<u32>().ok());
+    number.is_some_and(|number| {
+        number == std::process::id() || !Path::new("/proc").join(number.to_string()).exists()
+    })
 }
