@@ -57,7 +57,7 @@ reasons! {
     ForeignMac = 7, Pass, "foreign_mac", "Not addressed to this interface, or to many.";
     NotService = 8, Pass, "not_service", "Neither to a service nor from a backend.";
     Excluded = 9, Pass, "excluded", "From a backend to a prefix that speaks to it directly.";
-    OwnTraffic = 10, Pass, "own_traffic", "From a backend to the node itself: a health check, say.";
+    OwnTraffic = 10, Pass, "own_traffic", "From a backend to the node itself (a health check, say), or to where the node has no route.";
     NotReady = 11, Pass, "not_ready", "To a service whose deployment is not set up yet.";
     ReturnTtl = 12, Pass, "return_ttl", "From a backend with its TTL over: the kernel tells the backend.";
     LaterFragment = 13, Pass, "later_fragment", "A fragment without ports.";

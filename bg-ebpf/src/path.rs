@@ -97,7 +97,11 @@ fn receive<K: Kernel>(arrival: &Arrival<'_, K>, frame: Frame<'_>) -> Result<End,
 
     let node = kernel.node();
     let destination = Address::v4(headers.ip.dst_addr);
-    if let Some(service) = service::find(kernel, node.service_mask, &destination, headers.tcp.dest, TCP) {
+    let port = headers.tcp.dest;
+    // The entry with port 0 is the VIP itself, and no service.
+    if port != [0; 2]
+        && let Some(service) = service::find(kernel, node.service_mask, &destination, port, TCP)
+    {
         return forward(arrival, headers, service);
     }
     let source = Address::v4(headers.ip.src_addr);

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::world::{CLIENT, CLIENT_MAC, WAN_MAC, WEB};
+use super::world::{Backend, CLIENT, CLIENT_MAC, WAN_MAC, WEB};
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -76,6 +76,24 @@ impl Segment {
             ip_error: 0,
             tcp_error: 0,
         }
+    }
+
+    /// The segment as it leaves by the device with address `device` towards `backend`.
+    #[must_use]
+    pub fn forwarded(&self, backend: &Backend, device: Mac) -> Self {
+        Self {
+            to: backend.mac,
+            from: device,
+            destination: backend.address,
+            ttl: self.ttl - 1,
+            ..self.clone()
+        }
+    }
+
+    /// The segment of a backend as it leaves by `wan` to the client, from `vip`.
+    #[must_use]
+    pub fn returned(&self, vip: SocketAddrV4) -> Self {
+        Self { to: CLIENT_MAC, from: WAN_MAC, source: vip, ttl: self.ttl - 1, ..self.clone() }
     }
 
     /// The packet without its Ethernet header.
