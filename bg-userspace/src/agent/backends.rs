@@ -87,21 +87,19 @@ impl Backends {
             return false;
         };
         let was = backend.healthy();
-        match &report.verdict {
-            Verdict::Healthy => backend.refused_since = None,
-            Verdict::Unhealthy { refused: true, .. } if backend.speaks_for_service => {
-                backend.refused_since.get_or_insert(report.at);
-            }
-            Verdict::Unhealthy { .. } => backend.refused_since = None,
-        }
+        let refused = matches!(report.verdict, Verdict::Unhealthy { refused: true, .. });
+        backend.refused_since = if refused && backend.speaks_for_service {
+            backend.refused_since.or(Some(report.at))
+        } else {
+            None
+        };
         backend.verdict = Some((report.verdict, report.at));
         let is = backend.healthy();
         if was != is {
-            match (&backend.verdict, is) {
-                (Some((Verdict::Unhealthy { reason, .. }, _)), _) => {
-                    warn!(backend = %backend.address, reason, "backend fails its checks");
-                }
-                _ => info!(backend = %backend.address, "backend is healthy"),
+            if let Some((Verdict::Unhealthy { reason, .. }, _)) = &backend.verdict {
+                warn!(backend = %backend.address, reason, "backend fails its checks");
+            } else {
+                info!(backend = %backend.address, "backend is healthy");
             }
         }
         was != is

@@ -130,11 +130,20 @@ impl Agent {
                 () = &mut stop => break,
                 Some(call) = inbox.calls.recv() => tokio::task::block_in_place(|| self.answer(call)),
                 Some(report) = inbox.reports.recv() => tokio::task::block_in_place(|| self.heard(report)),
-                Some(()) = inbox.routes.recv() => self.datapath.routes_changed(),
+                Some(()) = inbox.routes.recv() => self.routes_changed().await,
                 _ = tick.tick() => tokio::task::block_in_place(|| self.tick()),
             }
         }
         info!("stopping; the program stays attached and traffic goes on");
+    }
+
+    /// Routes, neighbours or interfaces have changed.
+    async fn routes_changed(&self) {
+        self.datapath.routes_changed();
+        match crate::datapath::hardware_addresses().await {
+            Ok(addresses) => self.datapath.interfaces_changed(&addresses),
+            Err(error) => warn!(%error, "asking for the hardware addresses of the interfaces"),
+        }
     }
 
     /// A health result: rings follow if the state of the backend changed.
@@ -213,9 +222,10 @@ fn finish(deployment: &mut Managed, text: String) {
 /// Raises or clears a deployment's alarm, and logs it once.
 fn alarm(deployment: &mut Managed, text: Option<String>) {
     if deployment.alarm != text {
-        match &text {
-            Some(text) => warn!(deployment = deployment.installed.name, "{text}"),
-            None => info!(deployment = deployment.installed.name, "the alarm is over"),
+        if let Some(text) = &text {
+            warn!(deployment = deployment.installed.name, "{text}");
+        } else {
+            info!(deployment = deployment.installed.name, "the alarm is over");
         }
         deployment.alarm = text;
     }

@@ -188,6 +188,7 @@ impl types::Error {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn internal(source: Error) -> types::Error {
     error(
         Code::Internal,

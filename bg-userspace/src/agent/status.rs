@@ -54,7 +54,7 @@ impl Agent {
             generation: control.epoch(),
             live: environment(control.current().environment),
             environments,
-            services: self.service_status(deployment),
+            services: service_status(deployment),
             drain: if state == State::Idle { None } else { Some(self.drain_status(at)?) },
             syn_memory: types::SynMemoryStatus {
                 false_positive_rate: rate,
@@ -104,22 +104,6 @@ impl Agent {
             }
         }
         Ok(status)
-    }
-
-    fn service_status(&self, deployment: &Managed) -> Vec<types::ServiceStatus> {
-        deployment
-            .installed
-            .services
-            .iter()
-            .filter_map(|service| {
-                let wanted = deployment.config.services.get(&service.name)?;
-                Some(types::ServiceStatus {
-                    name: service.name.clone(),
-                    vip: format!("{}/{}", wanted.vip, wanted.protocol),
-                    mode: wanted.mode.to_string(),
-                })
-            })
-            .collect()
     }
 
     fn drain_status(&self, at: usize) -> Result<types::DrainStatus, Error> {
@@ -172,4 +156,20 @@ impl Agent {
         }
         Ok(warnings)
     }
+}
+
+fn service_status(deployment: &Managed) -> Vec<types::ServiceStatus> {
+    deployment
+        .installed
+        .services
+        .iter()
+        .filter_map(|service| {
+            let wanted = deployment.config.services.get(&service.name)?;
+            Some(types::ServiceStatus {
+                name: service.name.clone(),
+                vip: format!("{}/{}", wanted.vip, wanted.protocol),
+                mode: wanted.mode.to_string(),
+            })
+        })
+        .collect()
 }

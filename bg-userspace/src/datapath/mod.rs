@@ -21,7 +21,7 @@ mod sysctl;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use bg_common::abi::{BackendId, Counter, Ledger, live};
+use bg_common::abi::{BackendId, Counter, Interface, Ledger, live};
 use bg_common::control::{Control, Environment};
 use bg_common::reason::Reason;
 use bg_common::ring;
@@ -30,7 +30,7 @@ use bg_common::tables::Tables as _;
 pub use self::directory::{Deployment, InstalledBackend, InstalledService};
 pub use self::error::Error;
 pub use self::memory::CensusSummary;
-pub use self::netlink::watch;
+pub use self::netlink::{hardware_addresses, watch};
 pub use self::open::{Opened, detach};
 pub use self::pins::{Lifetimes, PinSummary};
 pub use self::program::PROGRAM;
@@ -63,6 +63,9 @@ impl Datapath {
     }
 
     /// Stores a control word: one atomic store, seen by every packet that reads the word from now on.
+    ///
+    /// # Panics
+    /// When there is no such deployment.
     pub fn store(&self, deployment: u16, control: Control) -> Stored {
         let word = self.maps.control.get(deployment.into()).expect("an installed deployment has a word");
         let start = std::time::Instant::now();
@@ -120,6 +123,9 @@ impl Datapath {
     }
 
     /// What the agent must find again after a restart.
+    ///
+    /// # Panics
+    /// When there is no such deployment.
     #[must_use]
     pub fn ledger(&self, deployment: u16) -> Ledger {
         self.maps.ledger.read(deployment.into()).expect("an installed deployment has a ledger")
@@ -199,6 +205,20 @@ impl Datapath {
     /// Makes every next hop be looked up anew.
     pub fn routes_changed(&self) {
         self.maps.node().route_epoch.fetch_add(1, SeqCst);
+    }
+
+    /// Tells the program the hardware addresses that its interfaces have now. With an old one it would take
+    /// every frame for somebody else's and leave it to the kernel, which holds the VIPs.
+    pub fn interfaces_changed(&self, addresses: &[(u32, [u8; 6])]) {
+        for at in 0..self.maps.interfaces.len() {
+            let Some(old) = self.maps.interfaces.read(at).filter(|old| old.index != 0) else { continue };
+            if let Some((_, mac)) =
+                addresses.iter().find(|(index, mac)| *index == old.index && *mac != old.mac)
+            {
+                tracing::info!(index = old.index, "interface has another hardware address");
+                self.maps.interfaces.put(at, Interface { mac: *mac, ..old });
+            }
+        }
     }
 
     /// The counters of a service's environment.

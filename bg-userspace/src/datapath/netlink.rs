@@ -1,13 +1,17 @@
 //! Interfaces, addresses and changes of routes, by rtnetlink.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use futures_util::stream::TryStreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::mpsc;
 
 use super::Error;
+
+/// Changes within this time are told together.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// What the agent needs to know of an interface.
 #[derive(Clone, Debug)]
@@ -103,6 +107,15 @@ impl Netlink {
     }
 }
 
+/// The hardware addresses of all interfaces, by index.
+///
+/// # Errors
+/// When netlink does not answer.
+pub async fn hardware_addresses() -> Result<Vec<(u32, [u8; 6])>, Error> {
+    let links = Netlink::open()?.links().await?;
+    Ok(links.into_iter().map(|link| (link.index, link.mac)).collect())
+}
+
 /// Sends a unit whenever a route, rule, neighbour, link or address changes. Changes that come together are
 /// told once.
 pub fn watch() -> Result<mpsc::Receiver<()>, Error> {
@@ -119,9 +132,15 @@ pub fn watch() -> Result<mpsc::Receiver<()>, Error> {
     tokio::spawn(connection);
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        use futures_util::StreamExt as _;
         while messages.next().await.is_some() {
             // A full channel means that a notice is waiting already, which covers this change too.
+            if let Err(mpsc::error::TrySendError::Closed(())) = sender.try_send(()) {
+                return;
+            }
+            // Neighbours change state all the time; every notice costs each destination a routing lookup.
+            tokio::time::sleep(SETTLE).await;
+            while messages.next().now_or_never().flatten().is_some() {}
+            // What came meanwhile is told after the pause, not lost.
             if let Err(mpsc::error::TrySendError::Closed(())) = sender.try_send(()) {
                 return;
             }

@@ -56,21 +56,38 @@ impl Datapath {
             // get to its end.
             pins.clear()?;
         }
-        let mut ebpf = program::load(&sizes, pins.path())?;
-        let maps = Maps::new(&ebpf, &sizes)?;
+        let opened = Self::load(config, pins, &sizes, &netlink, adopted).await;
+        if opened.is_err() && !adopted {
+            // A first load that failed leaves nothing behind; its own error is the one to tell.
+            if let Err(error) = detach(config).await {
+                tracing::error!(%error, "taking back what was attached");
+            }
+        }
+        opened
+    }
+
+    async fn load(
+        config: &Config,
+        pins: PinDirectory,
+        sizes: &Sizes,
+        netlink: &Netlink,
+        adopted: bool,
+    ) -> Result<Opened, Error> {
+        let mut ebpf = program::load(sizes, pins.path())?;
+        let maps = Maps::new(&ebpf, sizes)?;
         let mut grace = Grace::new(&mut ebpf)?;
         if adopted {
             adopt(&maps, config)?;
             Pins::new(&maps).exhume(&mut grace)?;
         } else {
-            initialise(&maps, &sizes)?;
+            initialise(&maps, sizes)?;
             exclude(&mut ebpf, config)?;
         }
         install_new(&maps, config)?;
         // The neighbours and routes of another day.
         maps.node().route_epoch.fetch_add(1, SeqCst);
         for interface in &config.node.interfaces {
-            attach::attach(&mut ebpf, &pins, &maps, &netlink, interface, config.node.xdp_mode).await?;
+            attach::attach(&mut ebpf, &pins, &maps, netlink, interface, config.node.xdp_mode).await?;
         }
         for interface in pins.links()? {
             if !config.node.interfaces.contains(&interface) {
@@ -78,7 +95,7 @@ impl Datapath {
             }
         }
         let deployments = Directory::new(&maps).installed();
-        attach::add_vips(&maps, &netlink, &config.node.vip_interface, vips(&maps, &deployments)).await?;
+        attach::add_vips(&maps, netlink, &config.node.vip_interface, vips(&maps, &deployments)).await?;
         let counters = Counters::new(&mut ebpf)?;
         let datapath = Self { maps, grace, counters, _pins: pins, _ebpf: ebpf };
         Ok(Opened { datapath, deployments, adopted })

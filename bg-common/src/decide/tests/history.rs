@@ -172,10 +172,10 @@ impl World {
                 self.host.set(0, Phase::Drain, self.base, self.current);
             }
             Event::Seal if self.phase() == Phase::Drain => {
-                self.host.set(0, Phase::Seal, self.base, self.current)
+                self.host.set(0, Phase::Seal, self.base, self.current);
             }
             Event::Unseal if self.phase() == Phase::Seal => {
-                self.host.set(0, Phase::Drain, self.base, self.current)
+                self.host.set(0, Phase::Drain, self.base, self.current);
             }
             Event::Conclude if self.phase() == Phase::Seal && self.empty(self.host.control(0).leaving()) => {
                 self.base = self.current;
