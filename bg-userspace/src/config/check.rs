@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use bg_common::ring::SLOTS_PER_ELEMENT;
 use toml::de::DeTable;
 
 use super::{
@@ -138,7 +139,9 @@ fn check_limits(drafts: &[Draft], limits: &LimitsAt, notes: &Notes) {
     };
     let count = |items: usize| items as u64;
     let backends: usize = services(drafts).map(|service| backends(service).count()).sum();
-    let slots: u64 = services(drafts).map(|service| u64::from(service.ring_size)).sum();
+    // A ring begins with an element of the table, which has room for several slots.
+    let room = |service: &ServiceDraft| u64::from(service.ring_size.next_multiple_of(SLOTS_PER_ELEMENT));
+    let slots: u64 = services(drafts).map(room).sum();
     check("deployments", limits.deployments, count(drafts.len()), "are configured");
     check("services", limits.services, count(services(drafts).count()), "are configured");
     check("backends", limits.backends, count(backends), "are configured");

@@ -7,12 +7,14 @@ use toml::de::DeValue;
 
 use super::{
     health,
-    node::duration_or,
+    node::seconds_or,
     section::{At, Entry, Section},
     types::{Deployment, Drain, Gate, Mode, OtherPorts, Protocol, Service},
     value,
 };
 
+/// Flows carry the time that they were last seen in 24 bits of seconds, and half of that range.
+const MONTH: Duration = Duration::from_hours(24 * 30);
 const YEAR: Duration = Duration::from_hours(24 * 365);
 const NAME_HELP: &str = "use lower-case letters, digits and dashes, at most 31, no dash in front";
 const BACKENDS_HELP: &str = "a list of address:port, such as [\"10.0.1.1:8080\"]; [] if there are \
@@ -88,7 +90,7 @@ fn deployment(name: &str, mut section: Section<'_>) -> Draft {
 fn drain(mut section: Section<'_>) -> Drain {
     let least = Duration::from_millis(1);
     let horizon = Duration::from_mins(10);
-    let idle_horizon = duration_or(&mut section, "idle_horizon", horizon, least, YEAR);
+    let idle_horizon = seconds_or(&mut section, "idle_horizon", horizon, MONTH);
     let read = |value: &DeValue<'_>| value::duration(value, least..=YEAR);
     let deadline = section.take("deadline").and_then(|entry| entry.read(read));
     section.finish();
@@ -103,10 +105,8 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
     let mode = choice(&mut section, "mode", &[("nat", Mode::Nat)]);
     let ports = [("kernel", OtherPorts::Kernel), ("drop", OtherPorts::Drop)];
     let other_ports = choice(&mut section, "other_ports", &ports);
-    let second = Duration::from_secs(1);
     let hours = Duration::from_hours(2);
-    let idle_timeout =
-        duration_or(&mut section, "idle_timeout", hours, second, Duration::from_hours(24 * 30));
+    let idle_timeout = seconds_or(&mut section, "idle_timeout", hours, MONTH);
     let (blue, blue_count) = backends(&mut section, "blue");
     let (green, green_count) = backends(&mut section, "green");
     if blue_count == Some(0) && green_count == Some(0) {

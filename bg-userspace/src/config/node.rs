@@ -34,11 +34,10 @@ pub(super) fn node(root: &mut Section<'_>) -> Node {
             .and_then(|entry| entry.read(value::interface))
             .map_or_else(|| "lo".to_owned(), |name| name.value),
         exclude: exclude(&mut section),
-        syn_lifetime: duration_or(
+        syn_lifetime: seconds_or(
             &mut section,
             "syn_lifetime",
             Duration::from_secs(128),
-            Duration::from_secs(1),
             Duration::from_hours(1),
         ),
     };
@@ -104,15 +103,22 @@ fn path(section: &mut Section<'_>, key: &'static str, default: &str, longest: us
     found.map_or_else(|| PathBuf::from(default), |path| path.value)
 }
 
-/// A duration within bounds, or the default.
-pub(super) fn duration_or(
+/// A duration of at least a second, in whole seconds as the tables of the kernel have it; or the
+/// default.
+pub(super) fn seconds_or(
     section: &mut Section<'_>,
     key: &'static str,
     default: Duration,
-    low: Duration,
     high: Duration,
 ) -> Duration {
-    let read = |value: &DeValue<'_>| value::duration(value, low..=high);
+    let read = |value: &DeValue<'_>| {
+        let duration = value::duration(value, Duration::from_secs(1)..=high)?;
+        if duration.subsec_nanos() == 0 {
+            return Ok(duration);
+        }
+        let what = format!("is {}, with a fraction of a second", humantime::format_duration(duration));
+        Err(Complaint::new(what, "whole seconds"))
+    };
     let found = section.take(key).and_then(|entry| entry.read(read));
     found.map_or(default, |duration| duration.value)
 }
@@ -139,7 +145,7 @@ pub(super) fn limits(root: &mut Section<'_>) -> LimitsAt {
     };
     let limits = LimitsAt {
         deployments: number("deployments", 16, 1, 256),
-        services: number("services", 1024, 1, 65_535),
+        services: number("services", 1024, 1, 65_534),
         backends: number("backends", 4096, 1, 65_535),
         ring_entries: number("ring_entries", 4 * M, 1024, 64 * M),
         pins: number("pins", 262_144, 0, 16 * M),

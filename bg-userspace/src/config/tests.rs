@@ -205,6 +205,7 @@ fn bad_node_values_are_refused() {
     refused("node", "exclude = [\"10.9.0.0/33\"]", "no IPv4 prefix", "10.9.0.0/16");
     refused("node", "exclude = [\"10.9.1.0/16\"]", "bits set behind", "\"10.9.0.0/16\"");
     refused("node", "syn_lifetime = \"10ms\"", "out of bounds", "from 1s");
+    refused("node", "syn_lifetime = \"1500ms\"", "is 1s 500ms, with a fraction", "whole seconds");
     let text = with("[\"eth0\"]", "[\"eth0\", \"eth0\"]");
     one(&text, 2, "`node.interfaces[1]` is \"eth0\" again", "once");
 }
@@ -222,7 +223,7 @@ fn bad_limits_are_refused() {
     refused("limits", "syn_memory = 8", "must be a string", "quotes");
     refused("limits", "syn_memory = \"99999999999GiB\"", "no size", "MiB");
     refused("limits", "backends = 2", "but 3 are configured", "backends = 3");
-    refused("limits", "ring_entries = 12278", "but 12279 are needed", "ring_entries = 12279");
+    refused("limits", "ring_entries = 12287", "but 12288 are needed", "ring_entries = 12288");
 }
 
 #[test]
