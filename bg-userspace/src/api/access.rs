@@ -23,7 +23,8 @@ pub(super) fn check(who: &Who, socket: &Path) -> Result<(), Error> {
     let own_uid = rustix::process::geteuid().as_raw();
     // A socket that was taken away has no group any more.
     let group = fs::metadata(socket).ok().map(|socket| socket.gid());
-    if allowed(who, own_uid, group) {
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    if allowed(who, own_uid, group, &groups) {
         return Ok(());
     }
     let Who { uid, gid, name, .. } = who;
@@ -32,15 +33,28 @@ pub(super) fn check(who: &Who, socket: &Path) -> Result<(), Error> {
         guard: None,
         message: format!("{name} (uid {uid}, gid {gid}) may not control this agent"),
         next: Some(match group {
-            Some(group) => format!("run it as root, or with gid {group} as the effective group"),
+            Some(group) => format!("run it as root, or as a member of the socket's group, gid {group}"),
             None => "run it as root".to_owned(),
         }),
         retry_after_s: None,
     })
 }
 
-fn allowed(who: &Who, own_uid: u32, group: Option<u32>) -> bool {
-    who.uid == 0 || who.uid == own_uid || Some(who.gid) == group
+/// The kernel tells the effective group alone, and a user of `usermod -aG` has the socket's group as
+/// one more; so the members that the group names are let in as well.
+fn allowed(who: &Who, own_uid: u32, group: Option<u32>, groups: &str) -> bool {
+    let Who { uid, gid, name, .. } = who;
+    let in_group = |group| *gid == group || is_member(groups, group, name);
+    *uid == 0 || *uid == own_uid || group.is_some_and(in_group)
+}
+
+/// Whether a text of the form of `/etc/group` names the user as a member of the group.
+fn is_member(groups: &str, group: u32, user: &str) -> bool {
+    groups.lines().any(|line| {
+        let mut fields = line.split(':').skip(2);
+        let is_group = fields.next().and_then(|gid| gid.parse().ok()) == Some(group);
+        is_group && fields.next().is_some_and(|members| members.split(',').any(|name| name == user))
+    })
 }
 
 /// The name for a uid in a text of the form of `/etc/passwd`.
@@ -62,19 +76,32 @@ mod tests {
         Who { uid, gid, pid: Some(7), name }
     }
 
+    const GROUPS: &str = "root:x:0:\nbroken\nbluegreen:x:991:ada,eve\nother:x:992:somebody\n";
+
     #[test]
-    fn root_the_agents_user_and_the_sockets_group_are_allowed() {
-        assert!(allowed(&who(0, 0), 990, Some(991)));
-        assert!(allowed(&who(0, 5), 990, None));
-        assert!(allowed(&who(990, 5), 990, Some(991)));
-        assert!(allowed(&who(1000, 991), 990, Some(991)));
+    fn members_that_the_group_names_are_allowed() {
+        let named = |name: &str| Who { name: name.to_owned(), ..who(1000, 1000) };
+        for name in ["ada", "eve"] {
+            assert!(allowed(&named(name), 0, Some(991), GROUPS), "{name}");
+        }
+        for name in ["", "ad", "ada,eve", "x", "uid 1000"] {
+            assert!(!allowed(&named(name), 0, Some(991), GROUPS), "{name}");
+        }
+    }
+
+    #[test]
+    fn root_the_agents_user_and_the_effective_group_are_allowed() {
+        assert!(allowed(&who(0, 0), 990, Some(991), GROUPS));
+        assert!(allowed(&who(0, 5), 990, None, GROUPS));
+        assert!(allowed(&who(990, 5), 990, Some(991), GROUPS));
+        assert!(allowed(&who(1000, 991), 990, Some(991), GROUPS));
     }
 
     #[test]
     fn everybody_else_is_forbidden() {
-        assert!(!allowed(&who(1000, 1000), 990, Some(991)));
-        assert!(!allowed(&who(1000, 1000), 990, None));
-        assert!(!allowed(&who(1000, 0), 0, Some(991)));
+        assert!(!allowed(&who(1000, 1000), 990, Some(991), GROUPS));
+        assert!(!allowed(&who(1000, 1000), 990, None, GROUPS));
+        assert!(!allowed(&who(1000, 0), 0, Some(991), GROUPS));
     }
 
     #[test]
