@@ -14,7 +14,7 @@ use std::{
 use bg_userspace::{
     api::{
         Call, Listener, Request, Response,
-        types::{Code, DrainResult, Error},
+        types::{Code, DeploymentStatus, DrainResult, Environment, Error},
     },
     config::Config,
 };
@@ -138,6 +138,15 @@ fn drain(state: &str, live: &str, leaving: Option<&str>) -> Response {
     Response::Drain(result)
 }
 
+fn shop() -> DeploymentStatus {
+    serde_json::from_value(json!({
+        "name": "shop", "state": "idle", "phase": "steady", "generation": 42, "live": "blue",
+        "environments": [], "services": [], "drain": null, "warnings": [], "last": null,
+        "syn_memory": { "false_positive_rate": 0.0, "complete_in_s": 60 },
+    }))
+    .unwrap()
+}
+
 fn status() -> Response {
     Response::Status(
         serde_json::from_value(json!({
@@ -218,18 +227,28 @@ fn flip_to_the_live_environment_and_dry_run_say_that_nothing_changed() {
 }
 
 #[test]
-fn flip_waits_for_the_syn_memory_and_goes_on() {
-    let agent = Agent::start(|_, before| match before {
-        0 | 1 => error(Code::Guard, Some("syn-memory"), Some(0)),
+fn flip_waits_for_the_syn_memory_and_goes_on_to_the_same_environment() {
+    let agent = Agent::start(|request, before| match request {
+        Request::Deployment { .. } => Ok(Response::Deployment(shop())),
+        _ if before < 3 => error(Code::Guard, Some("syn-memory"), Some(0)),
         _ => Ok(switch(true)),
     });
     agent.bgctl("flip shop").assert(0, "green is live", "");
-    assert_eq!(agent.requests.lock().unwrap().len(), 3);
+    let requests = agent.requests.lock().unwrap();
+    let targets = requests.iter().filter_map(|request| match request {
+        Request::Flip { body, .. } => Some(body.to),
+        _ => None,
+    });
+    // After a wait, the idle environment may be another one.
+    assert_eq!(targets.collect::<Vec<_>>(), [None, Some(Environment::Green), Some(Environment::Green)]);
 }
 
 #[test]
 fn flip_that_may_not_wait_or_waited_in_vain_is_refused() {
-    let agent = Agent::start(|_, _| error(Code::Guard, Some("syn-memory"), Some(60)));
+    let agent = Agent::start(|request, _| match request {
+        Request::Deployment { .. } => Ok(Response::Deployment(shop())),
+        _ => error(Code::Guard, Some("syn-memory"), Some(60)),
+    });
     agent.bgctl("flip shop --no-wait").assert(3, "", "not this way");
     agent.bgctl("flip shop --dry-run").assert(3, "", "not this way");
     assert_eq!(agent.requests.lock().unwrap().len(), 2, "each asked once");

@@ -12,19 +12,20 @@ use super::{
 };
 use crate::api::{
     client::{Client, ClientError},
-    types::{self, Code, FlipRequest, RollbackRequest, SwitchResult},
+    types::{self, Code, Environment, FlipRequest, RollbackRequest, SwitchResult},
 };
 
 /// The guard that time alone satisfies, after the first load.
 const PATIENT_GUARD: &str = "syn-memory";
 
 pub(super) async fn flip(output: &Output, client: &Client, flip: args::Flip) -> Result<Exit, Failure> {
-    let request = FlipRequest { to: flip.to, force: flip.force, reason: flip.reason, dry_run: flip.dry_run };
+    let mut request =
+        FlipRequest { to: flip.to, force: flip.force, reason: flip.reason, dry_run: flip.dry_run };
     let patience = match (flip.no_wait || flip.dry_run, flip.timeout) {
         (true, _) => Some(Duration::ZERO),
         (false, timeout) => timeout,
     };
-    let flipped = patiently(output, client, &flip.deployment, &request, patience).await;
+    let flipped = patiently(output, client, &flip.deployment, &mut request, patience).await;
     let switch = flipped?;
     output.answer(&switch, || show_flip(output, &switch, request.dry_run))?;
     Ok(Exit::Done)
@@ -35,7 +36,7 @@ async fn patiently(
     output: &Output,
     client: &Client,
     name: &str,
-    request: &FlipRequest,
+    request: &mut FlipRequest,
     patience: Option<Duration>,
 ) -> Result<SwitchResult, ClientError> {
     let begin = Instant::now();
@@ -48,7 +49,18 @@ async fn patiently(
         let Some(wait) = wait_for(&error, left) else {
             return Err(error.into());
         };
+        if request.to.is_none() {
+            // "The idle one" may be another one after the wait, if somebody else flips meanwhile.
+            request.to = Some(other(client.deployment(name).await?.live));
+        }
         show_wait(output, name, wait).await;
+    }
+}
+
+const fn other(environment: Environment) -> Environment {
+    match environment {
+        Environment::Blue => Environment::Green,
+        Environment::Green => Environment::Blue,
     }
 }
 
@@ -91,7 +103,7 @@ pub(super) async fn rollback(
 
 fn show_flip(output: &Output, switch: &SwitchResult, dry_run: bool) -> String {
     let SwitchResult { deployment, to, .. } = switch;
-    if dry_run {
+    if dry_run && switch.from != switch.to {
         let to = text::name(*to);
         return format!(
             "{deployment}: no guard refuses a flip to {to}; nothing was changed\n  \
