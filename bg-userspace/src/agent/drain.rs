@@ -1,6 +1,6 @@
 //! Drains, carried out: look, seal, look again, conclude, clear.
 
-use bg_common::control::Phase;
+use bg_common::control::{Phase, SEAL_TICKS};
 use tracing::{info, warn};
 
 use super::{Agent, finish};
@@ -109,6 +109,8 @@ impl Agent {
             census_full: self.datapath.census_full(index),
             pins: self.datapath.pins(index, horizon),
             deadline_over: ledger.deadline_at != 0 && now >= ledger.deadline_at,
+            // Half of the seal is left for acting on what is counted now.
+            seal_holds: control.sealed(self.datapath.ticks().wrapping_add(SEAL_TICKS / 2)),
         }
     }
 }

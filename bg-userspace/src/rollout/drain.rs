@@ -28,6 +28,8 @@ pub struct View {
     pub pins: PinSummary,
     /// The deadline is over.
     pub deadline_over: bool,
+    /// The word's SEAL holds, and will for long enough to act on what was counted under it.
+    pub seal_holds: bool,
 }
 
 /// What to do with it.
@@ -67,6 +69,7 @@ pub fn next(view: &View) -> Next {
         State::Idle => {
             Next::Wait("a backend that is missing in the live environment, or the next flip".to_owned())
         }
+        State::Draining | State::RollingBack if sealed && !view.seal_holds => Next::Unseal,
         State::Draining | State::RollingBack => match (occupied(view), sealed) {
             (Some(_), _) if view.deadline_over => close(view, sealed),
             (Some(_), true) => Next::Unseal,
@@ -148,6 +151,7 @@ mod tests {
             census_full: None,
             pins: PinSummary::default(),
             deadline_over: false,
+            seal_holds: control.phase() == Phase::Seal,
         }
     }
 
@@ -155,8 +159,15 @@ mod tests {
     fn an_empty_environment_is_sealed_counted_again_and_left() {
         let drain = view(flipped(), Motive::Flip);
         assert_eq!(next(&drain), Next::Seal);
-        let sealed = View { control: seal(flipped(), 7), ..drain };
+        let sealed = View { control: seal(flipped(), 7), seal_holds: true, ..drain };
         assert_eq!(next(&sealed), Next::Conclude { stragglers: 0 });
+    }
+
+    #[test]
+    fn a_seal_that_ran_out_proves_nothing() {
+        let late = View { seal_holds: false, ..view(seal(flipped(), 7), Motive::Flip) };
+        assert_eq!(next(&late), Next::Unseal);
+        assert_eq!(next(&View { deadline_over: true, ..late }), Next::Unseal);
     }
 
     #[test]
@@ -188,7 +199,7 @@ mod tests {
         let census = CensusSummary { seen: 3, alive: 2, last_seen: Some(0) };
         let late = View { census, deadline_over: true, ..view(flipped(), Motive::Flip) };
         assert_eq!(next(&late), Next::Seal);
-        let sealed = View { control: seal(flipped(), 7), ..late };
+        let sealed = View { control: seal(flipped(), 7), seal_holds: true, ..late };
         assert_eq!(next(&sealed), Next::Conclude { stragglers: 2 });
     }
 
@@ -197,7 +208,7 @@ mod tests {
         let back = switch_to(flipped(), steady().base());
         let drain = view(back, Motive::Rollback);
         assert_eq!(next(&drain), Next::Seal);
-        let sealed = View { control: seal(back, 7), ..drain };
+        let sealed = View { control: seal(back, 7), seal_holds: true, ..drain };
         assert_eq!(next(&sealed), Next::Conclude { stragglers: 0 });
         assert_eq!(conclude(sealed.control, false).base(), steady().base());
     }
