@@ -88,7 +88,8 @@ pub mod other_ports {
     pub const DROP: u8 = 1;
 }
 
-/// An entry of `SERVICES`. With port 0 it stands for the VIP itself and holds its policy.
+/// An entry of `SERVICES`. Every VIP has one more entry, with port 0: it stands for the VIP itself and holds
+/// its policy.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Service {
@@ -184,6 +185,8 @@ pub struct Interface {
 
 /// Entries of `INTERFACES`, a power of two.
 pub const INTERFACES: u32 = 64;
+/// Entries of `INTERFACES` that are looked at, from where an index leads.
+pub const INTERFACE_PROBES: u32 = 4;
 
 /// An entry of `NEXTHOP`: the answer of one look at the routing table.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@
 //! Only what is ours is judged. Whatever is neither to a service nor from a backend goes to the kernel
 //! as it came, however odd it looks.
 
-use bg_common::abi::{Address, Endpoint, Service, entry, other_ports};
+use bg_common::abi::{Address, Endpoint, INTERFACE_PROBES, Service, entry, other_ports};
 use bg_common::control::Environment;
 use bg_common::decide;
 use bg_common::flow::Flow;
@@ -20,9 +20,6 @@ use crate::nexthop;
 use crate::packet::{Frame, Packet};
 use crate::parse::{self, IPV4, Shape, TCP};
 use crate::verdict::{self, Action, Outcome};
-
-/// Entries of `INTERFACES` that are looked at, from where an index leads.
-pub const INTERFACE_PROBES: u32 = 4;
 
 /// Takes a packet as it arrived, rewrites it if it is for us, and says what to do with it.
 #[inline(always)]
@@ -147,8 +144,7 @@ fn forward<K: Kernel>(
     }
     let (address, port) = (backend.address.tail(), backend.port);
 
-    let query =
-        Query { source: ip.src_addr, destination: address, tos: ip.tos, interface: arrival.ingress };
+    let query = Query { source: ip.src_addr, destination: address, tos: ip.tos, interface: arrival.ingress };
     let hop = match nexthop::find(kernel, &query) {
         Answer::Hop(hop) if shape.total <= hop.mtu => Some(hop),
         Answer::Hop(hop) if shape.whole() => {
@@ -181,8 +177,7 @@ fn back<K: Kernel>(
         return Err(Reason::Excluded);
     }
     let (vip, port) = (endpoint.vip.tail(), endpoint.vip_port);
-    let query =
-        Query { source: vip, destination: ip.dst_addr, tos: ip.tos, interface: arrival.ingress };
+    let query = Query { source: vip, destination: ip.dst_addr, tos: ip.tos, interface: arrival.ingress };
     let answer = nexthop::find(kernel, &query);
     match answer {
         Answer::Hop(_) | Answer::ByKernel => (),

@@ -8,7 +8,7 @@ use aya::Ebpf;
 use aya::programs::XdpMode;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
-use bg_common::abi::{INTERFACES, Interface};
+use bg_common::abi::{INTERFACE_PROBES, INTERFACES, Interface};
 
 use super::bpffs::PinDirectory;
 use super::maps::Maps;
@@ -108,7 +108,7 @@ pub(super) async fn add_vips(
 
 /// Tells the program about an interface, by its index. Returns whether `accept_local` is ours already.
 fn register(maps: &Maps, link: &Link) -> Result<bool, Error> {
-    for probe in 0..INTERFACES {
+    for probe in 0..INTERFACE_PROBES {
         let at = (link.index.wrapping_add(probe) & (INTERFACES - 1)) as usize;
         let old = maps.interfaces.read(at);
         match old {
@@ -124,7 +124,11 @@ fn register(maps: &Maps, link: &Link) -> Result<bool, Error> {
             _ => {}
         }
     }
-    Err(Error::Full { table: "INTERFACES", what: link.name.clone(), limit: "nothing: 64 is the most" })
+    Err(Error::Full {
+        table: "INTERFACES",
+        what: link.name.clone(),
+        limit: "nothing: 64 interfaces with well-spread indices are the most",
+    })
 }
 
 fn set_accept_local(maps: &Maps, index: u32, value: u8) {

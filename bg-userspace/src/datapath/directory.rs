@@ -186,14 +186,21 @@ impl<'m> Directory<'m> {
                 pad: [0; 27],
             };
             let at = self.add_service(entry, name)?;
-            if service.other_ports == config::OtherPorts::Drop {
-                // The VIP's own entry, with port 0, carries the policy.
-                self.add_service(Service { port: [0; 2], ..entry }, name)?;
-            }
+            self.add_vip(entry, name)?;
             self.maps.names.put(
                 id.into(),
                 ServiceName { name: padded(name), entry: at, deployment: index, vip_added: 0, pad: [0; 25] },
             );
+        }
+        Ok(())
+    }
+
+    /// The VIP's own entry, with port 0, carries its policy. Services that share a VIP share it: one that
+    /// drops decides.
+    fn add_vip(&self, service: Service, name: &str) -> Result<(), Error> {
+        let known = finds(self.maps, &SocketAddr::new(socket_address(&service.vip, [0; 2]).ip(), 0));
+        if !known || service.other_ports == other_ports::DROP {
+            self.add_service(Service { port: [0; 2], ..service }, name)?;
         }
         Ok(())
     }
