@@ -3,7 +3,8 @@
 
 pub mod craft;
 pub mod rig;
-mod tables;
+pub mod tables;
+pub mod wire;
 pub mod world;
 
 pub use craft::{Segment, flags};

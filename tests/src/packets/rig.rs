@@ -1,7 +1,7 @@
 //! The loaded program in a namespace of its own: packets in, verdict and packets out, and what was counted.
 
 use anyhow::{Context, Result};
-use aya::programs::{TestRun, TestRunOptions, Xdp, XdpMode};
+use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use bg_common::abi;
 use bg_common::reason::Reason;
@@ -81,9 +81,7 @@ impl Rig<'_> {
     /// # Panics
     /// When the kernel refuses the test run.
     pub fn send(&mut self, packet: &[u8]) -> Received {
-        let mut context = [0; 24];
-        context[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes());
-        context[12..16].copy_from_slice(&self.wan.to_ne_bytes());
+        let context = self.context(packet);
         let mut out = vec![0; packet.len() + 256];
         let mut options = TestRunOptions::new();
         options.data_in = Some(packet);
@@ -100,6 +98,29 @@ impl Rig<'_> {
             _ => Action::Aborted,
         };
         Received { action, bytes: out }
+    }
+
+    /// Lets `wan` receive a packet for real: what the program decides is done, and what it passes is
+    /// processed by the kernel.
+    ///
+    /// # Panics
+    /// When the kernel refuses the test run.
+    pub fn receive(&mut self, packet: &[u8]) {
+        let context = self.context(packet);
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        options.ctx_in = Some(&context);
+        options.attrs = TestRunAttrs::new().xdp_live_frames(1);
+        let program = program(&mut self.tables.ebpf).expect("it was there when it was loaded");
+        program.test_run(options).expect("a test run with live frames");
+    }
+
+    /// A `struct xdp_md`: all of the packet is data, and it arrived on `wan`.
+    fn context(&self, packet: &[u8]) -> [u8; 24] {
+        let mut context = [0; 24];
+        context[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes());
+        context[12..16].copy_from_slice(&self.wan.to_ne_bytes());
+        context
     }
 
     /// Sends a packet and expects this verdict, these bytes, and one more in the counter of `reason` and

@@ -8,8 +8,11 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, LpmTrie, PerCpuArray};
 use bg_common::abi::{self, Address, Counter};
-use bg_common::control::{Control, Environment, Phase, Ring};
+use bg_common::control::{Control, Environment, Phase, Ring, SEAL_TICKS};
+use bg_common::tables::ticks;
 use bg_common::{flow, meta, pin, ring, service};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::craft::Mac;
 use super::world::{BACKENDS, SERVICES, VIPS};
@@ -108,6 +111,13 @@ impl Tables {
         self.put("BACKENDS", id.into(), &bytes)
     }
 
+    /// Marks a backend as dead.
+    pub fn kill(&mut self, id: u16) -> Result<()> {
+        let mut line = self.line("BACKENDS", id.into())?;
+        line[24..32].copy_from_slice(&1_u64.to_ne_bytes());
+        self.put("BACKENDS", id.into(), &line)
+    }
+
     /// Writes the entry of a backend in `ENDPOINTS`, in a new place.
     fn endpoint(&mut self, id: u16, vip: SocketAddrV4, deployment: u16, excludes: bool) -> Result<()> {
         let backend = BACKENDS[usize::from(id)];
@@ -176,13 +186,31 @@ impl Tables {
         self.control(deployment, Phase::Drain, from, from.other())
     }
 
-    /// Stores a control word.
-    pub fn control(&mut self, deployment: u16, phase: Phase, base: Environment, current: Environment) -> Result<()> {
+    /// Stores a control word; a seal lasts for as long as seals may.
+    pub fn control(
+        &mut self,
+        deployment: u16,
+        phase: Phase,
+        base: Environment,
+        current: Environment,
+    ) -> Result<()> {
+        self.word(deployment, phase, base, current, now() + SEAL_TICKS - 1)
+    }
+
+    /// SEAL from one environment to the other, over for a tick.
+    pub fn expired_seal(&mut self, deployment: u16, from: Environment) -> Result<()> {
+        self.word(deployment, Phase::Seal, from, from.other(), now() - 1)
+    }
+
+    fn word(
+        &mut self,
+        deployment: u16,
+        phase: Phase,
+        base: Environment,
+        current: Environment,
+        expiry: u32,
+    ) -> Result<()> {
         let ring = |environment| Ring { slot: environment as u8, environment };
-        // The expiry of a seal: the longest that counts, from now.
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let nanoseconds = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
-        let expiry = bg_common::tables::ticks(nanoseconds) + bg_common::control::SEAL_TICKS - 1;
         let word = Control::new(phase, ring(base), ring(current), expiry, 1);
         let mut map: Array<_, u64> = self.map("CONTROL")?.try_into()?;
         map.set(deployment.into(), word.0, 0).context("write CONTROL")
@@ -278,6 +306,12 @@ impl Tables {
         }
         anyhow::bail!("{name} has no place left for {at}")
     }
+}
+
+/// The program's clock, in ticks.
+fn now() -> u32 {
+    let now = clock_gettime(ClockId::Monotonic);
+    ticks(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
 }
 
 fn places(at: SocketAddrV4) -> impl Iterator<Item = u32> {
