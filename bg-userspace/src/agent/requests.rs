@@ -52,6 +52,17 @@ impl Agent {
         let at = self.at(name)?;
         let control = self.datapath.control(self.deployments[at].installed.index);
         let from = control.current().environment;
+        if body.if_generation.is_some_and(|generation| generation != control.epoch()) {
+            let last = self.deployments[at].last.as_deref().unwrap_or("by an agent that has restarted since");
+            return Err(error(
+                Code::Conflict,
+                format!(
+                    "`{name}` has changed meanwhile, it is at generation {} now: {last}",
+                    control.epoch()
+                ),
+                format!("look at `bgctl status {name}` and decide again"),
+            ));
+        }
         let to = match body.to {
             Some(types::Environment::Blue) => Environment::Blue,
             Some(types::Environment::Green) => Environment::Green,

@@ -179,6 +179,7 @@ async fn requests_reach_the_agent_with_who_asked_and_answers_come_back() {
         force: vec!["health".to_owned()],
         reason: Some("v2".to_owned()),
         dry_run: true,
+        if_generation: Some(3),
     };
     assert_eq!(client.flip("shop", &flip).await.unwrap().generation, 7);
     let Some((_, Request::Flip { name, body })) = lab.asked.recv().await else {

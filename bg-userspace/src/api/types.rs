@@ -193,6 +193,8 @@ pub struct FlipRequest {
     pub reason: Option<String>,
     /// Only say whether it would be refused.
     pub dry_run: bool,
+    /// Refuse with `conflict` unless the deployment is at this generation: nobody was faster.
+    pub if_generation: Option<u32>,
 }
 
 /// Body of `POST /v1/deployments/{d}/rollback`.

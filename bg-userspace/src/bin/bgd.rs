@@ -3,12 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bg_userspace::agent::{self, Agent, Inbox};
-use bg_userspace::config::{self, Config};
+use bg_userspace::config;
 use bg_userspace::datapath::{self, Datapath};
 use bg_userspace::{api, health};
 use clap::{Parser, Subcommand};
@@ -49,7 +49,12 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    match start(&arguments) {
+    let done = match arguments.command {
+        Some(Command::Check) => return bg_userspace::cli::check_config(&arguments.config),
+        Some(Command::Detach) => detach(&arguments.config),
+        Some(Command::Run) | None => run(&arguments.config),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bgd: {error:#}");
@@ -59,20 +64,15 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn start(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = config::load(&arguments.config)?;
-    match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run(config).await,
-        Command::Check => Ok(()),
-        Command::Detach => {
-            datapath::detach(&config).await?;
-            info!("detached: the program, its maps and the VIPs are gone");
-            Ok(())
-        }
-    }
+async fn detach(file: &Path) -> anyhow::Result<()> {
+    datapath::detach(&config::load(file)?).await?;
+    info!("detached: the program, its maps and the VIPs are gone");
+    Ok(())
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+#[tokio::main(worker_threads = 2)]
+async fn run(file: &Path) -> anyhow::Result<()> {
+    let config = config::load(file)?;
     // The watch is open before anything is looked up, so that no change falls in between.
     let routes = datapath::watch()?;
     let opened = Datapath::open(&config).await?;

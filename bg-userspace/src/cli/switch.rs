@@ -19,13 +19,24 @@ use crate::api::{
 const PATIENT_GUARD: &str = "syn-memory";
 
 pub(super) async fn flip(output: &Output, client: &Client, flip: args::Flip) -> Result<Exit, Failure> {
-    let mut request =
-        FlipRequest { to: flip.to, force: flip.force, reason: flip.reason, dry_run: flip.dry_run };
+    // "The idle one" is the one that was idle when the operator asked: if somebody else flips first, this
+    // flip must not undo theirs.
+    let seen = match flip.to {
+        Some(_) => None,
+        None => Some(client.deployment(&flip.deployment).await?),
+    };
+    let request = FlipRequest {
+        to: flip.to.or(seen.as_ref().map(|seen| other(seen.live))),
+        force: flip.force,
+        reason: flip.reason,
+        dry_run: flip.dry_run,
+        if_generation: seen.map(|seen| seen.generation),
+    };
     let patience = match (flip.no_wait || flip.dry_run, flip.timeout) {
         (true, _) => Some(Duration::ZERO),
         (false, timeout) => timeout,
     };
-    let flipped = patiently(output, client, &flip.deployment, &mut request, patience).await;
+    let flipped = patiently(output, client, &flip.deployment, &request, patience).await;
     let switch = flipped?;
     output.answer(&switch, || show_flip(output, &switch, request.dry_run))?;
     Ok(Exit::Done)
@@ -36,7 +47,7 @@ async fn patiently(
     output: &Output,
     client: &Client,
     name: &str,
-    request: &mut FlipRequest,
+    request: &FlipRequest,
     patience: Option<Duration>,
 ) -> Result<SwitchResult, ClientError> {
     let begin = Instant::now();
@@ -49,10 +60,6 @@ async fn patiently(
         let Some(wait) = wait_for(&error, left) else {
             return Err(error.into());
         };
-        if request.to.is_none() {
-            // "The idle one" may be another one after the wait, if somebody else flips meanwhile.
-            request.to = Some(other(client.deployment(name).await?.live));
-        }
         show_wait(output, name, wait).await;
     }
 }

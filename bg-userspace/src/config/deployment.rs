@@ -24,7 +24,7 @@ const BACKENDS_HELP: &str = "a list of address:port, such as [\"10.0.1.1:8080\"]
 const SLOTS_PER_BACKEND: usize = 100;
 
 /// Slots that fit one ring and the default room for all rings.
-const RING_MAX: u32 = 1 << 20;
+const RING_MAX: u32 = 65_521;
 
 /// A deployment as far as it could be read.
 pub(super) struct Draft {

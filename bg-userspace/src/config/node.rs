@@ -144,7 +144,7 @@ pub(super) fn limits(root: &mut Section<'_>) -> LimitsAt {
         found.unwrap_or(At { line, value: default })
     };
     let limits = LimitsAt {
-        deployments: number("deployments", 16, 1, 256),
+        deployments: number("deployments", 4, 1, 256),
         services: number("services", 1024, 1, 65_534),
         backends: number("backends", 4096, 1, 65_535),
         ring_entries: number("ring_entries", 4 * M, 1024, 64 * M),
