@@ -117,7 +117,7 @@ fn switch(changed: bool) -> Response {
     Response::Switch(
         serde_json::from_value(json!({
             "deployment": "shop", "changed": changed, "from": "blue", "to": "green",
-            "generation": 43, "store_ns": 41, "stored_at_ns": 1, "grace_ms": 12.25,
+            "generation": 43, "rollback_possible": true, "store_ns": 41, "stored_at_ns": 1, "grace_ms": 12.25,
         }))
         .unwrap(),
     )

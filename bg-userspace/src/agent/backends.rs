@@ -35,6 +35,7 @@ pub(crate) struct Backend {
 #[derive(Debug)]
 pub(crate) struct Backends {
     known: HashMap<BackendId, Backend>,
+    settle: Duration,
 }
 
 /// The targets for the health checks.
@@ -77,7 +78,8 @@ impl Backends {
                 (backend.id, state)
             })
             .collect();
-        Self { known }
+        let settle = each(deployments, config).map(|(_, check)| check.interval + check.timeout).max();
+        Self { known, settle: settle.unwrap_or_default() }
     }
 
     /// Takes a result. Returns whether the backend's state is another now.
@@ -108,6 +110,11 @@ impl Backends {
     /// Whether some backend has been refused for long enough, and is not known as dead yet.
     pub(crate) fn deaths_due(&self) -> bool {
         self.known.values().any(|backend| !backend.dead && backend.should_be_dead())
+    }
+
+    /// Within this time every backend has been probed once more.
+    pub(crate) fn settle(&self) -> Duration {
+        self.settle
     }
 
     pub(crate) fn get(&self, id: BackendId) -> Option<&Backend> {

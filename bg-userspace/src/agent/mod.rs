@@ -46,6 +46,8 @@ pub struct Agent {
     backends: Backends,
     started: Instant,
     swept: Instant,
+    /// When the first change of health came that the rings do not follow yet.
+    health_changed: Option<Instant>,
     /// Keeps the health checks going.
     _checker: Checker,
 }
@@ -116,6 +118,7 @@ impl Agent {
             backends,
             started: now,
             swept: now,
+            health_changed: None,
             _checker: checker,
         })
     }
@@ -146,25 +149,37 @@ impl Agent {
         }
     }
 
-    /// A health result: rings follow if the state of the backend changed.
+    /// A health result. The rings do not follow at once: backends that fail together must be seen together,
+    /// or the first of them would be taken for a failure of its own.
     fn heard(&mut self, report: Report) {
-        if self.backends.record(report)
-            && let Err(error) = self.follow_health()
-        {
-            error!(%error, "carrying out a change of health");
+        if self.backends.record(report) {
+            self.health_changed.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// Whether the changes of health have had the time of one more probe of every backend to be complete.
+    fn health_settled(&self) -> bool {
+        self.health_changed.is_some_and(|since| since.elapsed() >= self.backends.settle())
     }
 
     /// What time brings: rotations, drains, expired pins, backends that stay refused.
     fn tick(&mut self) {
         let outcome = self
             .rotate()
-            .and_then(|()| if self.backends.deaths_due() { self.follow_health() } else { Ok(()) })
+            .and_then(|()| self.follow_health_if_due())
             .and_then(|()| self.step_drains())
             .and_then(|()| self.sweep());
         if let Err(error) = outcome {
             error!(%error, "the kernel refused; traffic goes on as it is, and this is tried again");
         }
+    }
+
+    fn follow_health_if_due(&mut self) -> Result<(), Error> {
+        if !self.health_settled() && !self.backends.deaths_due() {
+            return Ok(());
+        }
+        self.health_changed = None;
+        self.follow_health()
     }
 
     /// Rotates the SYN memories that are due. The stamp is in the map: a restart rotates nothing early.

@@ -212,10 +212,13 @@ impl Agent {
         self.datapath.note(index, |ledger| ledger.motive = motive.to_ledger());
         self.datapath.store(index, rollout::switch_to(control, current));
         self.datapath.grace()?;
-        let count = usable.len();
+        let count = match usable.len() {
+            1 => "1 backend".to_owned(),
+            count => format!("{count} backends"),
+        };
         finish(
             &mut self.deployments[at],
-            format!("new connections of the live environment go to {count} backends now"),
+            format!("new connections of the live environment go to {count} now"),
         );
         Ok(())
     }

@@ -113,6 +113,7 @@ fn answer(request: &Request) -> Option<Result<Response, Error>> {
                 from: Environment::Blue,
                 to: Environment::Green,
                 generation: 7,
+                rollback_possible: true,
                 store_ns: 41,
                 stored_at_ns: 1,
                 grace_ms: 9.5,

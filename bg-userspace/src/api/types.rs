@@ -232,6 +232,8 @@ pub struct SwitchResult {
     pub to: Environment,
     /// The generation after the store.
     pub generation: u32,
+    /// Whether `rollback` would undo this now: a flip drains.
+    pub rollback_possible: bool,
     /// How long the one store took, nanoseconds.
     pub store_ns: u64,
     /// `CLOCK_REALTIME` right after the store returned, nanoseconds since 1970.

@@ -117,7 +117,8 @@ fn show_flip(output: &Output, switch: &SwitchResult, dry_run: bool) -> String {
              next: bgctl flip {deployment} --to {to}"
         );
     }
-    let next = format!("bgctl drain {deployment} --wait | bgctl rollback {deployment}");
+    let way_back = if switch.rollback_possible { "rollback" } else { "status" };
+    let next = format!("bgctl drain {deployment} --wait | bgctl {way_back} {deployment}");
     show(output, switch, "", &next)
 }
 

@@ -81,6 +81,31 @@ impl PinDirectory {
         Ok(())
     }
 
+    /// Removes everything that is pinned here, and the directories that are empty then.
+    pub(super) fn remove(self) -> Result<(), Error> {
+        self.clear()?;
+        let remove = |path: &Path| {
+            fs::remove_dir(path).map_err(|source| Error::File {
+                act: "removing directory",
+                path: path.into(),
+                source,
+            })
+        };
+        remove(&self.path)?;
+        match self.path.parent() {
+            // Another layout may live beside this one, and the root of the file system stays.
+            Some(root) if fs::read_dir(root).is_ok_and(|mut left| left.next().is_none()) => {
+                match remove(root) {
+                    Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::ResourceBusy => {
+                        Ok(())
+                    }
+                    done => done,
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn names(&self) -> Result<Vec<String>, Error> {
         let fail = |source| Error::File { act: "listing", path: self.path.clone(), source };
         fs::read_dir(&self.path)

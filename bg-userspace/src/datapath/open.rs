@@ -295,5 +295,5 @@ pub async fn detach(config: &Config) -> Result<(), Error> {
             attach::detach(&pins, interface)?;
         }
     }
-    pins.clear()
+    pins.remove()
 }

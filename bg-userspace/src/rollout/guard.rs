@@ -78,10 +78,8 @@ pub fn flip(facts: &Facts, to: Environment) -> Result<bool, Refusal> {
 /// The first guard that refuses.
 pub fn rollback(facts: &Facts) -> Result<Environment, Refusal> {
     known(&facts.force, &[HEALTH])?;
-    let (base, current) = (facts.control.base(), facts.control.current());
-    let moved = matches!(facts.control.phase(), Phase::Drain | Phase::Seal)
-        && base.environment != current.environment;
-    if !moved {
+    let base = facts.control.base();
+    if !can_roll_back(facts.control) {
         return Err(Refusal {
             guard: NOT_DRAINING,
             message: "there is nothing to roll back: no flip is draining".to_owned(),
@@ -91,6 +89,13 @@ pub fn rollback(facts: &Facts) -> Result<Environment, Refusal> {
     }
     health(facts, base.environment, ROLLBACK_MIN_HEALTHY, "rollback")?;
     Ok(base.environment)
+}
+
+/// Whether there is a flip that has not been concluded.
+#[must_use]
+pub fn can_roll_back(control: Control) -> bool {
+    matches!(control.phase(), Phase::Drain | Phase::Seal)
+        && control.base().environment != control.current().environment
 }
 
 fn known(force: &[String], guards: &[&str]) -> Result<(), Refusal> {

@@ -22,6 +22,6 @@ mod inner;
 mod switch;
 
 pub use drain::{Next, View, next};
-pub use guard::{Facts, Refusal, Share, flip, rollback};
+pub use guard::{Facts, Refusal, Share, can_roll_back, flip, rollback};
 pub use inner::{Change, Verdict, change};
 pub use switch::{Motive, State, conclude, seal, settle, spare, state, switch_to, unseal};
