@@ -30,6 +30,14 @@ pub(super) async fn attach(
     let accept_local_set = register(maps, &link)?;
     let program = program::program(ebpf).map_err(Error::Program)?;
     if let Some(pinned) = held(&path, &link)? {
+        if link.native != (mode == config::XdpMode::Native) {
+            return Err(Error::Mismatch {
+                what: format!(
+                    "`xdp_mode` is {mode}, but `{interface}` carries the program in the other mode"
+                ),
+                help: "put the old mode back; or `bgd detach` (traffic stops) and start anew".to_owned(),
+            });
+        }
         let fail = |source| attach_error(interface, mode, source);
         let link: XdpLink =
             FdLink::from(pinned).try_into().map_err(|e: aya::programs::links::LinkError| fail(e.into()))?;

@@ -143,12 +143,7 @@ impl<'m> Directory<'m> {
 
     /// Installs the services of a new deployment. The control word is still zero, so nothing is routed
     /// by them yet.
-    pub(super) fn install(
-        &self,
-        index: u16,
-        wanted: &config::Deployment,
-        excludes: bool,
-    ) -> Result<(), Error> {
+    pub(super) fn install(&self, index: u16, wanted: &config::Deployment) -> Result<(), Error> {
         for (name, service) in &wanted.services {
             let id = self
                 .maps
@@ -169,7 +164,7 @@ impl<'m> Directory<'m> {
             {
                 for &backend in addresses {
                     let backend = self.add_backend(id, environment, backend)?;
-                    self.add_endpoint(index, vip, port, backend, excludes)?;
+                    self.add_endpoint(index, vip, port, backend)?;
                 }
             }
             let entry = Service {
@@ -259,7 +254,6 @@ impl<'m> Directory<'m> {
         vip: Address,
         vip_port: [u8; 2],
         (id, backend): (BackendId, Backend),
-        excludes: bool,
     ) -> Result<(), Error> {
         let mask = self.maps.endpoints.len() as u32 - 1;
         let start = place(&backend.address, backend.port, TCP);
@@ -279,7 +273,7 @@ impl<'m> Directory<'m> {
                         service: backend.service,
                         deployment,
                         environment: backend.environment,
-                        excludes: u8::from(excludes),
+                        excludes: 0,
                         pad: [0; 18],
                     },
                 );

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp, XdpAttached};
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::mpsc;
 
@@ -21,6 +21,8 @@ pub(super) struct Link {
     pub(super) mac: [u8; 6],
     /// The XDP program on it, by its id.
     pub(super) program: Option<u32>,
+    /// Whether the driver runs it, not the generic path.
+    pub(super) native: bool,
 }
 
 /// A connection to rtnetlink.
@@ -49,19 +51,27 @@ impl Netlink {
         Ok(messages
             .into_iter()
             .map(|message| {
-                let mut link =
-                    Link { index: message.header.index, name: String::new(), mac: [0; 6], program: None };
+                let mut link = Link {
+                    index: message.header.index,
+                    name: String::new(),
+                    mac: [0; 6],
+                    program: None,
+                    native: false,
+                };
                 for attribute in message.attributes {
                     match attribute {
                         LinkAttribute::IfName(name) => link.name = name,
                         LinkAttribute::Address(address) => {
                             link.mac = address.as_slice().try_into().unwrap_or_default();
                         }
-                        LinkAttribute::Xdp(xdp) => {
-                            link.program = xdp.iter().find_map(|part| match part {
-                                LinkXdp::ProgId(id) => Some(*id),
-                                _ => None,
-                            });
+                        LinkAttribute::Xdp(parts) => {
+                            for part in parts {
+                                match part {
+                                    LinkXdp::ProgId(id) => link.program = Some(id),
+                                    LinkXdp::Attached(how) => link.native = how == XdpAttached::Driver,
+                                    _ => {}
+                                }
+                            }
                         }
                         _ => {}
                     }
