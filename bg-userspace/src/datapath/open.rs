@@ -1,9 +1,11 @@
 //! Opening the data plane: everything is checked before anything is touched; what is pinned is adopted,
 //! what is missing is made; then the program is attached and the VIPs are added. And the way back.
 
-use bg_common::tables::Tables as _;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::SeqCst;
+
+use bg_common::tables::Tables as _;
+use tracing::warn;
 
 use super::bpffs::PinDirectory;
 use super::counters::Counters;
@@ -39,7 +41,15 @@ impl Datapath {
         for interface in config.node.interfaces.iter().chain([&config.node.vip_interface]) {
             netlink.link(interface).await?;
         }
-        sysctl::require_forwarding()?;
+        sysctl::require_forwarding(&config.node.interfaces)?;
+        for interface in &config.node.interfaces {
+            if sysctl::filters_strictly(interface)? {
+                warn!(
+                    interface,
+                    "rp_filter is strict here: packets whose neighbour is not known yet may be lost; `sysctl -w net.ipv4.conf.{interface}.rp_filter=2` mends it"
+                );
+            }
+        }
         let pins = PinDirectory::open(&config.node.pin_dir)?;
         let sizes = Sizes::new(&config.limits);
         let adopted = !pins.links()?.is_empty();

@@ -6,13 +6,31 @@ use super::Error;
 
 /// The kernel resolves a missing neighbour and forwards the packet itself; without forwarding it, and
 /// the routing lookups of the program, answer nothing.
-pub(super) fn require_forwarding() -> Result<(), Error> {
-    let path = "/proc/sys/net/ipv4/ip_forward";
+pub(super) fn require_forwarding(interfaces: &[String]) -> Result<(), Error> {
+    require("/proc/sys/net/ipv4/ip_forward", "net.ipv4.ip_forward")?;
+    for interface in interfaces {
+        // In the name of a key, a dot of an interface's name is a slash.
+        let key = format!("net.ipv4.conf.{}.forwarding", interface.replace('.', "/"));
+        require(&format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"), &key)?;
+    }
+    Ok(())
+}
+
+fn require(path: &str, key: &str) -> Result<(), Error> {
     let found = read(path)?;
     if found == "1" {
         return Ok(());
     }
-    Err(Error::Setting { path: path.to_owned(), found, help: "sysctl -w net.ipv4.ip_forward=1".to_owned() })
+    Err(Error::Setting { path: path.to_owned(), found, help: format!("sysctl -w {key}=1") })
+}
+
+/// Whether the kernel drops what does not come back the way it would go (RFC 3704, strict). Packets whose
+/// neighbour is missing would be lost to that where routing is not symmetric.
+pub(super) fn filters_strictly(interface: &str) -> Result<bool, Error> {
+    // The larger of the two counts (`IN_DEV_RPFILTER` in linux/inetdevice.h).
+    let all = read("/proc/sys/net/ipv4/conf/all/rp_filter")?;
+    let own = read(&format!("/proc/sys/net/ipv4/conf/{interface}/rp_filter"))?;
+    Ok(all.max(own) == "1")
 }
 
 /// A reply whose next neighbour is missing goes to the kernel with the VIP as its source, an address of
