@@ -7,41 +7,88 @@ use bg_tests::lab::config::{DEPLOYMENT, Settings};
 use bg_tests::lab::fleet::Fleet;
 use bg_tests::lab::stage::Stage;
 use bg_tests::lab::witness::Resets;
-use bg_userspace::api::types::State;
+use bg_userspace::api::types::{DeploymentStatus, State};
+use rustix::process::Signal;
 
-#[test]
-fn new_connections_avoid_a_dead_backend_and_the_others_notice_nothing() {
-    let mut stage = Stage::new(3, 3, &Settings::default()).unwrap();
-    let load = stage.load(30, false).unwrap();
-    load.order(|orders| orders.speak = true);
-    let dead = stage.topology.backends[0].address;
-    let accepted = |stage: &Stage| {
-        let log = stage.topology.workdir.join(format!("streamer-{}.log", stage.topology.backends[0].name));
-        std::fs::read_to_string(log).unwrap().lines().count() as u64
-    };
-    let victims = accepted(&stage);
-    assert!((1..30).contains(&victims), "no spread: {victims} of 30 on one of three");
-    stage.fleet.server(0).unwrap().kill().unwrap();
+/// How many clients the first backend has accepted.
+fn accepted_by_first(stage: &Stage) -> u64 {
+    let first = stage.topology.backends[0].name.as_str();
+    Fleet::accepted_by(&stage.topology, first).unwrap().len() as u64
+}
+
+/// Waits until the first backend is said to be in this condition.
+fn wait_for_first(stage: &Stage, condition: &str) {
+    let address = format!("{}:", stage.topology.backends[0].address);
     stage
         .agent()
-        .wait_for("the agent to see the dead backend", |deployment| {
+        .wait_for(&format!("the first backend to be {condition}"), |deployment| {
             let mut members = deployment.environments.iter().flat_map(|one| &one.members);
-            members.any(|member| member.address.starts_with(&format!("{dead}:")) && member.health == "dead")
+            members.any(|member| member.address.starts_with(&address) && member.health == condition)
         })
         .unwrap();
-    // Every new connection succeeds: load() fails otherwise.
+}
+
+/// Opens streams, all of which must succeed, on blue but none on its first backend.
+fn assert_new_ones_avoid_first(stage: &Stage) {
+    let before = accepted_by_first(stage);
     for _ in 0..3 {
         let new = stage.load(20, false).unwrap();
         assert_eq!(new.tally().open(Environment::Blue), 20);
         let tally = new.stop().unwrap();
         assert_eq!((tally.failed(), tally.fates().kept), (0, 20), "{:?}", tally.failures());
     }
-    assert_eq!(accepted(&stage), victims);
+    assert_eq!(accepted_by_first(stage), before);
+}
+
+#[test]
+fn new_connections_avoid_a_dead_backend_and_the_others_notice_nothing() {
+    // Only a refusal by the service's own port proves that the service is dead there.
+    let settings = Settings { plain_probes: true, ..Settings::default() };
+    let mut stage = Stage::new(3, 3, &settings).unwrap();
+    let load = stage.load(30, false).unwrap();
+    load.order(|orders| orders.speak = true);
+    let victims = accepted_by_first(&stage);
+    assert!((1..30).contains(&victims), "no spread: {victims} of 30 on one of three");
+    stage.fleet.server(0).unwrap().kill().unwrap();
+    wait_for_first(&stage, "dead");
+    assert_new_ones_avoid_first(&stage);
     let tally = load.tally();
     assert!(eventually(PATIENCE, || tally.fates().broken == victims), "{:?}", tally.fates());
     let tally = load.stop().unwrap();
     assert_eq!(tally.fates().kept, 30 - victims, "{:?}", tally.failures());
     assert_eq!(tally.fates().moved, 0);
+}
+
+#[test]
+fn an_ill_backend_keeps_its_connections_and_gets_no_new_ones() {
+    let mut stage = Stage::new(3, 3, &Settings::default()).unwrap();
+    let before = Resets::at_the_ends(&stage.topology).unwrap();
+    let load = stage.load(30, false).unwrap();
+    assert!((1..30).contains(&accepted_by_first(&stage)));
+    stage.fleet.server(0).unwrap().signal(Signal::USR1).unwrap();
+    wait_for_first(&stage, "unhealthy");
+    let moved = |deployment: &DeploymentStatus| deployment.generation > 1;
+    stage.agent().wait_for("new connections to go to the others", moved).unwrap();
+    assert_new_ones_avoid_first(&stage);
+
+    // Well again, it takes its share of the new ones; those of the time between stay where they are.
+    let between = stage.load(10, false).unwrap();
+    let was = stage.agent().deployment().unwrap().generation;
+    stage.fleet.server(0).unwrap().signal(Signal::USR1).unwrap();
+    wait_for_first(&stage, "healthy");
+    let moved = |deployment: &DeploymentStatus| deployment.generation > was;
+    stage.agent().wait_for("new connections to come back", moved).unwrap();
+    let share = accepted_by_first(&stage);
+    let after = stage.load(30, false).unwrap();
+    assert!(accepted_by_first(&stage) > share);
+    for load in [load, between, after] {
+        load.order(|orders| orders.speak = true);
+        let tally = load.stop().unwrap();
+        assert_eq!(tally.failed(), 0, "{:?}", tally.failures());
+        assert_eq!(tally.fates().kept, tally.fates().opened);
+    }
+    let growth = Resets::at_the_ends(&stage.topology).unwrap() - before;
+    assert_eq!(growth, Resets::default());
 }
 
 #[test]

@@ -88,7 +88,11 @@ fn a_pin_directory_that_is_no_bpffs_is_refused() {
     let good = config::text(&topology, &Settings::default());
     let pins = topology.workdir.bpffs().display().to_string();
     let elsewhere = topology.workdir.join("plain").display().to_string();
-    refuses(&topology, &good.replace(&pins, &elsewhere), &["bpffs", "mount"]);
+    refuses(
+        &topology,
+        &good.replace(&pins, &elsewhere),
+        &["is not on a bpf file system", "help: mount -t bpf"],
+    );
     assert!(topology.attached().unwrap().is_empty());
 }
 

@@ -20,6 +20,8 @@ pub const STREAM: SocketAddrV4 = SocketAddrV4::new(VIP, 7000);
 pub struct Settings {
     /// Whether the service `web` (nginx) is there beside `stream`.
     pub web: bool,
+    /// Whether `stream` is probed by plain TCP on its own port, as if it had no health page.
+    pub plain_probes: bool,
     /// How long a SYN is remembered.
     pub syn_lifetime: String,
     /// After how long without a packet an old flow is presumed gone.
@@ -35,6 +37,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             web: false,
+            plain_probes: false,
             syn_lifetime: "2s".into(),
             idle_horizon: "5s".into(),
             deadline: None,
@@ -59,9 +62,15 @@ idle_horizon = \"{horizon}\"
 {deadline}"
     );
     if settings.web {
-        out += &service(topology, "web", WEB, HTTP_PORT, HTTP_PORT, "[\"/health\", \"/ready\"]");
+        let probes = Probes::Http { port: HTTP_PORT, paths: "[\"/health\", \"/ready\"]" };
+        out += &service(topology, "web", WEB, HTTP_PORT, probes);
     }
-    out += &service(topology, "stream", STREAM, STREAM_PORT, HEALTH_PORT, "[\"/health\"]");
+    let probes = if settings.plain_probes {
+        Probes::Tcp
+    } else {
+        Probes::Http { port: HEALTH_PORT, paths: "[\"/health\"]" }
+    };
+    out += &service(topology, "stream", STREAM, STREAM_PORT, probes);
     out
 }
 
@@ -91,18 +100,22 @@ census = 65536
     )
 }
 
-fn service(
-    topology: &Topology,
-    name: &str,
-    vip: SocketAddrV4,
-    port: u16,
-    health_port: u16,
-    paths: &str,
-) -> String {
+/// How the backends of a service are probed.
+#[derive(Clone, Copy)]
+enum Probes {
+    Tcp,
+    Http { port: u16, paths: &'static str },
+}
+
+fn service(topology: &Topology, name: &str, vip: SocketAddrV4, port: u16, probes: Probes) -> String {
     let side = |environment: Environment| {
         let backends = topology.environment(environment);
         let addresses = backends.map(|backend| format!("{}:{port}", backend.address));
         format!("{} = {:?}", word(environment), addresses.collect::<Vec<_>>())
+    };
+    let kind = match probes {
+        Probes::Tcp => "kind = \"tcp\"".to_owned(),
+        Probes::Http { port, paths } => format!("kind = \"http\"\npaths = {paths}\nport = {port}"),
     };
     format!(
         "
@@ -112,9 +125,7 @@ ring_size = 1021
 {blue}
 {green}
 [deployments.{DEPLOYMENT}.services.{name}.health]
-kind = \"http\"
-paths = {paths}
-port = {health_port}
+{kind}
 interval = \"300ms\"
 timeout = \"250ms\"
 rise = 1

@@ -2,7 +2,7 @@
 
 use super::binaries::binary;
 use super::process::Process;
-use super::topology::{Backend, Topology};
+use super::topology::{Backend, CLIENTS, Topology};
 use super::{Environment, word};
 use anyhow::{Context, Result};
 use std::net::{SocketAddr, SocketAddrV4};
@@ -53,19 +53,31 @@ impl Fleet {
     }
 
     /// Every connection that clients opened, in no order. Health checks are not among them: they
-    /// have a port of their own.
+    /// come from the node's own addresses.
     pub fn accepted(topology: &Topology) -> Result<Vec<Accepted>> {
-        let mut all = Vec::new();
-        for backend in &topology.backends {
-            let path = topology.workdir.join(log_name(backend));
-            let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-            for line in text.lines() {
-                let accepted = parse(line, backend.environment);
-                all.push(accepted.with_context(|| format!("{}: {line:?}", path.display()))?);
-            }
-        }
-        Ok(all)
+        let logs = topology.backends.iter().map(|backend| read_log(topology, backend));
+        Ok(logs.collect::<Result<Vec<_>>>()?.concat())
     }
+
+    /// Those of one backend.
+    pub fn accepted_by(topology: &Topology, name: &str) -> Result<Vec<Accepted>> {
+        let backend = topology.backends.iter().find(|backend| backend.name == name);
+        read_log(topology, backend.with_context(|| format!("no backend {name}"))?)
+    }
+}
+
+fn read_log(topology: &Topology, backend: &Backend) -> Result<Vec<Accepted>> {
+    let path = topology.workdir.join(log_name(backend));
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut all = Vec::new();
+    for line in text.lines() {
+        let accepted = parse(line, backend.environment);
+        let accepted = accepted.with_context(|| format!("{}: {line:?}", path.display()))?;
+        if CLIENTS.contains(accepted.client.ip()) {
+            all.push(accepted);
+        }
+    }
+    Ok(all)
 }
 
 fn start(topology: &Topology, backend: &Backend) -> Result<Process> {
