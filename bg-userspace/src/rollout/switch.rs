@@ -110,3 +110,58 @@ pub fn settle(control: Control) -> Control {
 pub(super) fn ring(slot: u8, environment: Environment) -> Ring {
     Ring { slot, environment }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Act {
+        Switch(bool),
+        Back,
+        Seal,
+        Unseal,
+        Conclude(bool),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            any::<bool>().prop_map(Act::Switch),
+            Just(Act::Back),
+            Just(Act::Seal),
+            Just(Act::Unseal),
+            any::<bool>().prop_map(Act::Conclude),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_history_of_words_writes_a_ring_that_is_in_use(acts in proptest::collection::vec(act(), 1..60)) {
+            let blue = ring(0, Environment::Blue);
+            let mut word = Control::new(Phase::Steady, blue, blue, 0, 1);
+            for act in acts {
+                let before = word;
+                let free = spare(word);
+                prop_assert!(free != word.base().slot && free != word.current().slot && free < RING_SLOTS);
+                word = match act {
+                    Act::Switch(green) => switch_to(word, ring(free, Environment::from_bit(green.into()))),
+                    Act::Back => switch_to(word, word.base()),
+                    Act::Seal => seal(word, 77),
+                    Act::Unseal => unseal(word),
+                    Act::Conclude(disagreeing) => conclude(word, disagreeing),
+                };
+                prop_assert_eq!(word.epoch(), before.epoch() + 1);
+                match act {
+                    Act::Conclude(disagreeing) => {
+                        prop_assert_eq!((word.base(), word.current()), (before.current(), before.current()));
+                        prop_assert_eq!(word.phase() == Phase::Steady, !disagreeing);
+                    }
+                    // Only a conclusion moves base: whatever has no pin stays where it is.
+                    _ => prop_assert_eq!(word.base(), before.base()),
+                }
+                prop_assert!(state(word, Motive::Inner) != State::RollingBack);
+            }
+        }
+    }
+}
