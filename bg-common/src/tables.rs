@@ -83,7 +83,7 @@ pub trait Tables {
         seconds(self.nanoseconds())
     }
 
-    /// The clock in units of 2^26 ns, about 67 ms: the expiry of SEAL, the age of a next hop.
+    /// The clock in units of 2^26 ns, about 67 ms: the expiry of SEAL.
     #[inline(always)]
     fn ticks(&self) -> u32 {
         ticks(self.nanoseconds())

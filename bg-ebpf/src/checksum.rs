@@ -1,9 +1,11 @@
 //! The Internet checksum: computed for what the program writes itself, updated for what it changes.
 
+use crate::packet::Field as _;
+
 /// The effect of changes on a checksum that covers the changed words (RFC 1624, equation 3). A wrong
 /// checksum stays wrong by as much: it is not ours to repair.
 ///
-/// Words are taken in the order of the machine; a one's complement sum does not care (RFC 1071, 2.B).
+/// Words are numbers of the machine whose bytes lie as on the wire; a one's complement sum does not care (RFC 1071, 2.B).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change(u64);
 
@@ -11,26 +13,34 @@ impl Change {
     /// Two bytes at an even offset change.
     #[must_use]
     #[inline(always)]
-    pub const fn two(self, old: [u8; 2], new: [u8; 2]) -> Self {
-        Self(self.0 + !u16::from_ne_bytes(old) as u64 + u16::from_ne_bytes(new) as u64)
+    pub const fn two(self, old: u16, new: u16) -> Self {
+        Self(self.0 + !old as u64 + new as u64)
     }
 
     /// Four bytes at an even offset change.
     #[must_use]
     #[inline(always)]
-    pub const fn four(self, old: [u8; 4], new: [u8; 4]) -> Self {
-        Self(self.0 + !u32::from_ne_bytes(old) as u64 + u32::from_ne_bytes(new) as u64)
+    pub const fn four(self, old: u32, new: u32) -> Self {
+        let sum = !old as u64 + new as u64;
+        Self(self.0 + (sum & 0xffff) + (sum >> 16))
+    }
+
+    /// The first of two bytes at an even offset becomes one less, `times` times.
+    #[must_use]
+    #[inline(always)]
+    pub const fn decrement(self, times: u8) -> Self {
+        // The word as a whole becomes less by this, whatever it is: `~old + new` does not depend on it.
+        Self(self.0 + !u16::from_ne_bytes([1, 0]) as u64 * times as u64)
     }
 
     /// Updates a checksum.
     #[inline(always)]
-    pub const fn apply(self, checksum: &mut [u8; 2]) {
-        let sum = !u16::from_ne_bytes(*checksum) as u64 + self.0;
-        *checksum = (!fold(sum)).to_ne_bytes();
+    pub fn apply(self, checksum: &mut [u8; 2]) {
+        checksum.put(!fold(u64::from(!checksum.fetch()) + self.0));
     }
 }
 
-/// A sum of bytes that the program has written itself.
+/// A sum of words that the program has written itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
@@ -38,27 +48,23 @@ impl Sum {
     /// Adds four bytes at an even offset.
     #[must_use]
     #[inline(always)]
-    pub const fn four(self, bytes: [u8; 4]) -> Self {
-        Self(self.0 + u32::from_ne_bytes(bytes) as u64)
+    pub const fn four(self, word: u32) -> Self {
+        Self(self.0 + (word as u64 & 0xffff) + (word as u64 >> 16))
     }
 
     /// The checksum.
     #[must_use]
     #[inline(always)]
-    pub const fn finish(self) -> [u8; 2] {
-        (!fold(self.0)).to_ne_bytes()
+    pub const fn finish(self) -> u16 {
+        !fold(self.0)
     }
 }
 
-/// Folds a sum of 16- and 32-bit words, fewer than 2^16 of them, to 16 bits.
+/// Folds a sum of less than 2^32 to 16 bits: the first step leaves at most 0x1fffe, the second at most 0xffff.
 #[inline(always)]
 const fn fold(sum: u64) -> u16 {
-    // 48 bits -> 33 -> 18 -> 17 -> 16: each step adds the carries back in.
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 #[cfg(test)]
@@ -82,10 +88,11 @@ mod tests {
         bytes[..2].fill(0);
         let right = u16::from_be_bytes(recomputed(&bytes));
         let mut checksum = right.wrapping_add(off_by).to_be_bytes();
-        let old_address = [bytes[2], bytes[3], bytes[4], bytes[5]];
+        let old_address = u32::from_ne_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]);
+        let old_port = u16::from_ne_bytes([bytes[6], bytes[7]]);
         Change::default()
-            .four(old_address, address)
-            .two([bytes[6], bytes[7]], port)
+            .four(old_address, u32::from_ne_bytes(address))
+            .two(old_port, u16::from_ne_bytes(port))
             .apply(&mut checksum);
         bytes[2..6].copy_from_slice(&address);
         bytes[6..8].copy_from_slice(&port);
@@ -115,8 +122,8 @@ mod tests {
 
         #[test]
         fn a_sum_equals_a_recomputation(words in proptest::collection::vec(any::<[u8; 4]>(), 1..20)) {
-            let sum = words.iter().fold(Sum::default(), |sum, &word| sum.four(word));
-            prop_assert_eq!(sum.finish(), recomputed(&words.concat()));
+            let sum = words.iter().fold(Sum::default(), |sum, &word| sum.four(u32::from_ne_bytes(word)));
+            prop_assert_eq!(sum.finish().to_ne_bytes(), recomputed(&words.concat()));
         }
     }
 
@@ -129,7 +136,7 @@ mod tests {
                 for new in values {
                     let bytes = |word: u16| [word.to_be_bytes(), rest.to_be_bytes()].concat();
                     let mut checksum = recomputed(&bytes(old));
-                    Change::default().two(old.to_be_bytes(), new.to_be_bytes()).apply(&mut checksum);
+                    Change::default().two(old.to_be(), new.to_be()).apply(&mut checksum);
                     assert_eq!(checksum, recomputed(&bytes(new)), "{rest:#x}: {old:#x} -> {new:#x}");
                 }
             }
@@ -141,7 +148,7 @@ mod tests {
         // Some stacks send 0xffff where 0x0000 is meant; receivers take either.
         let mut ones = [0xff, 0xff];
         let mut zero = [0, 0];
-        let change = Change::default().four([203, 0, 113, 10], [10, 0, 1, 1]);
+        let change = Change::default().four(u32::from_ne_bytes([203, 0, 113, 10]), u32::from_ne_bytes([10, 0, 1, 1]));
         change.apply(&mut ones);
         change.apply(&mut zero);
         assert_eq!(ones, zero);

@@ -2,11 +2,10 @@
 //! packet as the client sent it; a kernel that saw the rewritten packet would quote the backend, and the
 //! client would not know what it is about.
 
-use bg_common::reason::Reason;
 use network_types::ip::Ipv4Hdr;
 
 use crate::checksum::Sum;
-use crate::packet::Packet;
+use crate::packet::{Field as _, Macs, Packet};
 use crate::parse::{self, IPV4, IPV4_HEADER};
 
 /// What a client is told.
@@ -32,15 +31,6 @@ const TTL: u8 = 64;
 const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 
 impl Error {
-    /// The reason of a packet that was answered so.
-    #[inline(always)]
-    pub(crate) const fn reason(self) -> Reason {
-        match self {
-            Self::TimeExceeded => Reason::TimeExceeded,
-            Self::FragmentationNeeded(_) => Reason::FragmentationNeeded,
-        }
-    }
-
     /// Type, code, checksum, and the four bytes whose meaning depends on the type.
     #[inline(always)]
     const fn header(self) -> [u8; ICMP_HEADER] {
@@ -73,13 +63,13 @@ pub(crate) fn answer<P: Packet>(packet: &mut P, error: Error) -> Option<()> {
     // The link header, 22 bytes at most, moves into the 28 new ones: nothing that is still needed is
     // overwritten.
     let mut frame = packet.frame();
-    let front = frame.take::<[u8; 12]>()?;
-    front[..6].copy_from_slice(&macs[6..]);
-    front[6..].copy_from_slice(&macs[..6]);
-    for tag in tags.into_iter().flatten() {
-        *frame.take()? = tag;
+    let [to, from] = macs.addresses();
+    frame.take::<Macs>()?.put(Macs::words(from, to));
+    for [ethertype, control] in tags.into_iter().flatten() {
+        frame.take::<[u8; 2]>()?.put(ethertype);
+        frame.take::<[u8; 2]>()?.put(control);
     }
-    *frame.take()? = IPV4;
+    frame.take::<[u8; 2]>()?.put(IPV4);
     let ip = frame.take::<Ipv4Hdr>()?;
     let icmp = frame.take::<[u8; ICMP_HEADER]>()?;
 
@@ -95,25 +85,27 @@ pub(crate) fn answer<P: Packet>(packet: &mut P, error: Error) -> Option<()> {
         src_addr: vip,
         dst_addr: client,
     };
-    let constant = Sum::default().four([0x45, TOS, 0, 0]).four([0, 0, DONT_FRAGMENT[0], DONT_FRAGMENT[1]]);
-    ip.check = constant
-        .four([0, 0, ip.tot_len[0], ip.tot_len[1]])
-        .four([TTL, ICMP, 0, 0])
-        .four(vip)
-        .four(client)
-        .finish();
+    let words = [
+        [0x45, TOS, ip.tot_len[0], ip.tot_len[1]],
+        [0, 0, DONT_FRAGMENT[0], DONT_FRAGMENT[1]],
+        [TTL, ICMP, 0, 0],
+        vip,
+        client,
+    ];
+    ip.check.put(words.iter().fold(Sum::default(), |sum, word| sum.four(u32::from_ne_bytes(*word))).finish());
 
-    let header = error.header();
+    let mut header = error.header();
     let mut sum = Sum::default()
-        .four([header[0], header[1], header[2], header[3]])
-        .four([header[4], header[5], header[6], header[7]]);
+        .four(u32::from_ne_bytes([header[0], header[1], header[2], header[3]]))
+        .four(u32::from_ne_bytes([header[4], header[5], header[6], header[7]]));
     for _ in 0..QUOTE_WORDS {
         // The frame ends where the quote does.
         let Some(word) = frame.take::<[u8; 4]>() else { break };
-        sum = sum.four(*word);
+        sum = sum.four(word.fetch());
     }
-    let checksum = sum.finish();
-    *icmp = [header[0], header[1], checksum[0], checksum[1], header[4], header[5], header[6], header[7]];
+    let checksum = sum.finish().to_ne_bytes();
+    header[2] = checksum[0];
+    header[3] = checksum[1];
+    *icmp = header;
     Some(())
 }
-

@@ -17,17 +17,19 @@ pub trait Kernel: Tables + Directory {
     fn counter(&self, index: u32) -> Option<&Cell<Counter>>;
     /// Whether `EXCLUDED` has a prefix of this address.
     fn excluded(&self, client: &Address) -> bool;
+    /// The timer tick, a clock that costs nothing: 100 to 1000 of them are a second.
+    fn jiffies(&self) -> u32;
     /// One look at the routing and neighbour tables.
     fn route(&self, query: &Query) -> Answer;
 }
 
-/// What is asked of the routing table.
+/// What is asked of the routing table. Addresses are numbers as they lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Source, as the packet will have it.
-    pub source: [u8; 4],
+    pub source: u32,
     /// Destination, as the packet will have it.
-    pub destination: [u8; 4],
+    pub destination: u32,
     /// DSCP and ECN bits.
     pub tos: u8,
     /// Where the packet arrived.
@@ -57,8 +59,6 @@ pub struct Hop {
     pub interface: u32,
     /// Largest IP packet that it takes, bytes.
     pub mtu: u32,
-    /// Ethernet source.
-    pub source_mac: [u8; 6],
-    /// Ethernet destination.
-    pub destination_mac: [u8; 6],
+    /// Hardware addresses, as [`crate::packet::Macs`] has them.
+    pub macs: [u32; 3],
 }

@@ -3,6 +3,7 @@
 //! start reading.
 #![no_std]
 #![deny(unsafe_code)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(any(test, feature = "host"))]
 extern crate std;

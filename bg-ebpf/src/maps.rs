@@ -27,6 +27,7 @@ use bg_common::pin;
 use bg_common::service::Directory;
 use bg_common::tables::{Line, Tables, Word};
 use bg_ebpf::kernel::{Answer, Hop, Kernel, Query};
+use bg_ebpf::packet::Macs;
 
 /// `BPF_F_MMAPABLE`: the agent maps these into its memory.
 const MAPPED: u32 = 1 << 10;
@@ -127,6 +128,7 @@ impl Word for Shared {
 /// The maps, for one packet.
 pub(crate) struct Maps<'c> {
     node: &'static Node,
+    clock: Cell<u64>,
     context: &'c XdpContext,
 }
 
@@ -134,7 +136,7 @@ impl<'c> Maps<'c> {
     /// `None` never happens: `NODE` is an array with an element 0.
     #[inline(always)]
     pub(crate) fn new(context: &'c XdpContext) -> Option<Self> {
-        Some(Self { node: NODE.get(0)?, context })
+        Some(Self { node: NODE.get(0)?, clock: Cell::new(0), context })
     }
 }
 
@@ -193,8 +195,13 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn nanoseconds(&self) -> u64 {
-        // SAFETY: no arguments, any context.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        // Read once per packet, and only if somebody asks: it costs more than a look at a table. It
+        // cannot be 0, which was the moment the machine was switched on.
+        if self.clock.get() == 0 {
+            // SAFETY: no arguments, any context.
+            self.clock.set(unsafe { bpf_ktime_get_coarse_ns() });
+        }
+        self.clock.get()
     }
 }
 
@@ -232,6 +239,12 @@ impl Kernel for Maps<'_> {
     }
 
     #[inline(always)]
+    fn jiffies(&self) -> u32 {
+        // SAFETY: no arguments, any context.
+        unsafe { helpers::generated::bpf_jiffies64() as u32 }
+    }
+
+    #[inline(always)]
     fn excluded(&self, client: &Address) -> bool {
         EXCLUDED.get(Key::new(128, client.0)).is_some()
     }
@@ -243,8 +256,8 @@ impl Kernel for Maps<'_> {
         parameters.family = AF_INET;
         parameters.ifindex = query.interface;
         parameters.__bindgen_anon_2.tos = query.tos & TOS_OF_ROUTES;
-        parameters.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.source);
-        parameters.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.destination);
+        parameters.__bindgen_anon_3.ipv4_src = query.source;
+        parameters.__bindgen_anon_4.ipv4_dst = query.destination;
         // SAFETY: the context is the one that the program was called with; the structure has the size
         // that is given, and the helper writes within it.
         let answer = unsafe {
@@ -263,17 +276,14 @@ impl Kernel for Maps<'_> {
                     interface: parameters.ifindex,
                     // 65,536, which loopback has, does not fit and reads as 0.
                     mtu: if mtu == 0 { u16::MAX.into() } else { mtu.into() },
-                    source_mac: parameters.smac,
-                    destination_mac: parameters.dmac,
+                    macs: Macs::words(parameters.dmac, parameters.smac),
                 })
             }
             Ok(BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT) => Answer::ByKernel,
             Ok(BPF_FIB_LKUP_RET_NOT_FWDED | BPF_FIB_LKUP_RET_FWD_DISABLED) => Answer::Local,
-            Ok(
-                BPF_FIB_LKUP_RET_BLACKHOLE
-                | BPF_FIB_LKUP_RET_UNREACHABLE
-                | BPF_FIB_LKUP_RET_PROHIBIT,
-            ) => Answer::Nowhere,
+            Ok(BPF_FIB_LKUP_RET_BLACKHOLE | BPF_FIB_LKUP_RET_UNREACHABLE | BPF_FIB_LKUP_RET_PROHIBIT) => {
+                Answer::Nowhere
+            }
             _ => Answer::Failed,
         }
     }

@@ -30,10 +30,13 @@ unsafe impl<const N: usize> Wire for [u8; N] {}
 unsafe impl Wire for Ipv4Hdr {}
 // SAFETY: as above.
 unsafe impl Wire for TcpHdr {}
+// SAFETY: as above.
+unsafe impl Wire for Macs {}
 
 const _: () = {
     assert!(align_of::<Ipv4Hdr>() == 1 && size_of::<Ipv4Hdr>() == 20);
     assert!(align_of::<TcpHdr>() == 1 && size_of::<TcpHdr>() == 20);
+    assert!(align_of::<Macs>() == 1 && size_of::<Macs>() == 12);
 };
 
 impl<'p> Frame<'p> {
@@ -94,6 +97,102 @@ impl<'p> Frame<'p> {
     #[inline(always)]
     pub const fn skip(&mut self, bytes: usize) {
         self.start += bytes & 63;
+    }
+}
+
+/// Bytes of a packet that are read and written in one piece, as a number of this machine whose bytes lie
+/// in memory as on the wire: enough for copying, comparing and checksums.
+///
+/// The compiler knows that a header may lie at any address and would go byte by byte; the kernel takes
+/// programs with wide access at any address on machines that are capable of it.
+pub trait Field {
+    /// The number.
+    type Word;
+    /// Reads it.
+    fn fetch(&self) -> Self::Word;
+    /// Writes it.
+    fn put(&mut self, value: Self::Word);
+}
+
+macro_rules! field {
+    ($bytes:literal, $word:ty, $load:literal, $store:literal) => {
+        impl Field for [u8; $bytes] {
+            type Word = $word;
+
+            #[inline(always)]
+            fn fetch(&self) -> $word {
+                #[cfg(target_arch = "bpf")]
+                {
+                    let value: u64;
+                    // SAFETY: reads these bytes, at whatever address they are, and nothing else. The
+                    // load fills the register up with zeros, which is what the second line says.
+                    unsafe {
+                        core::arch::asm!($load, at = in(reg) self, value = lateout(reg) value,
+                            options(pure, readonly, nostack));
+                        core::hint::assert_unchecked(value <= u64::from(<$word>::MAX));
+                    }
+                    value as $word
+                }
+                #[cfg(not(target_arch = "bpf"))]
+                <$word>::from_ne_bytes(*self)
+            }
+
+            #[inline(always)]
+            fn put(&mut self, value: $word) {
+                #[cfg(target_arch = "bpf")]
+                // SAFETY: writes these bytes, to which the reference is the only one.
+                unsafe {
+                    core::arch::asm!($store, at = in(reg) self, value = in(reg) value, options(nostack));
+                }
+                #[cfg(not(target_arch = "bpf"))]
+                {
+                    *self = value.to_ne_bytes();
+                }
+            }
+        }
+    };
+}
+
+field!(2, u16, "{value} = *(u16 *)({at} + 0)", "*(u16 *)({at} + 0) = {value}");
+field!(4, u32, "{value} = *(u32 *)({at} + 0)", "*(u32 *)({at} + 0) = {value}");
+
+/// The hardware addresses at the start of a frame, destination first, in pieces that need no shifting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Macs([[u8; 4]; 3]);
+
+impl Macs {
+    /// As words.
+    #[inline(always)]
+    pub fn fetch(&self) -> [u32; 3] {
+        [self.0[0].fetch(), self.0[1].fetch(), self.0[2].fetch()]
+    }
+
+    /// Writes words.
+    #[inline(always)]
+    pub fn put(&mut self, words: [u32; 3]) {
+        self.0[0].put(words[0]);
+        self.0[1].put(words[1]);
+        self.0[2].put(words[2]);
+    }
+
+    /// Words from the two addresses.
+    #[must_use]
+    #[inline(always)]
+    pub const fn words(to: [u8; 6], from: [u8; 6]) -> [u32; 3] {
+        [
+            u32::from_ne_bytes([to[0], to[1], to[2], to[3]]),
+            u32::from_ne_bytes([to[4], to[5], from[0], from[1]]),
+            u32::from_ne_bytes([from[2], from[3], from[4], from[5]]),
+        ]
+    }
+
+    /// Both addresses, destination first.
+    #[must_use]
+    #[inline(always)]
+    pub fn addresses(&self) -> [[u8; 6]; 2] {
+        let [a, b, c] = self.fetch().map(u32::to_ne_bytes);
+        [[a[0], a[1], a[2], a[3], b[0], b[1]], [b[2], b[3], c[0], c[1], c[2], c[3]]]
     }
 }
 

@@ -4,12 +4,12 @@ use bg_common::decide::Segment;
 use network_types::ip::Ipv4Hdr;
 use network_types::tcp::TcpHdr;
 
-use crate::packet::Frame;
+use crate::packet::{Field as _, Frame, Macs};
 
-/// `EtherType` of IPv4.
-pub const IPV4: [u8; 2] = 0x0800_u16.to_be_bytes();
-const VLAN: [u8; 2] = 0x8100_u16.to_be_bytes();
-const VLAN_SERVICE: [u8; 2] = 0x88a8_u16.to_be_bytes();
+/// `EtherType` of IPv4, as it lies in memory.
+pub const IPV4: u16 = 0x0800_u16.to_be();
+const VLAN: u16 = 0x8100_u16.to_be();
+const VLAN_SERVICE: u16 = 0x88a8_u16.to_be();
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
 /// Length of an IPv4 header without options, bytes.
@@ -20,12 +20,13 @@ pub const TCP_HEADER: usize = size_of::<TcpHdr>();
 /// The Ethernet header, its tags, and what follows them.
 #[derive(Debug)]
 pub struct Link<'p> {
-    /// Destination address, then source address.
-    pub macs: &'p mut [u8; 12],
-    /// Up to two tags, 802.1Q or 802.1ad, a priority tag included.
-    pub tags: [Option<[u8; 4]>; 2],
-    /// `EtherType` of the payload.
-    pub ethertype: [u8; 2],
+    /// Hardware addresses.
+    pub macs: &'p mut Macs,
+    /// Up to two tags, 802.1Q or 802.1ad, a priority tag included: `EtherType` and control information, as
+    /// they lie in memory.
+    pub tags: [Option<[u16; 2]>; 2],
+    /// `EtherType` of the payload, as it lies in memory.
+    pub ethertype: u16,
     /// The payload.
     pub payload: Frame<'p>,
 }
@@ -33,16 +34,16 @@ pub struct Link<'p> {
 /// Reads the Ethernet header and up to two tags.
 #[inline(always)]
 pub fn link(mut frame: Frame<'_>) -> Option<Link<'_>> {
-    let macs = frame.take::<[u8; 12]>()?;
+    let macs = frame.take::<Macs>()?;
     let mut tags = [None; 2];
-    let mut ethertype = *frame.take::<[u8; 2]>()?;
+    let mut ethertype = frame.take::<[u8; 2]>()?.fetch();
     for tag in &mut tags {
         if ethertype != VLAN && ethertype != VLAN_SERVICE {
             break;
         }
-        let control = frame.take::<[u8; 2]>()?;
-        *tag = Some([ethertype[0], ethertype[1], control[0], control[1]]);
-        ethertype = *frame.take::<[u8; 2]>()?;
+        let control = frame.take::<[u8; 2]>()?.fetch();
+        *tag = Some([ethertype, control]);
+        ethertype = frame.take::<[u8; 2]>()?.fetch();
     }
     Some(Link { macs, tags, ethertype, payload: frame })
 }
@@ -67,12 +68,12 @@ impl Shape {
 
     /// Reads it; `available` counts from the start of the header.
     #[inline(always)]
-    pub const fn new(ip: &Ipv4Hdr, available: usize) -> Self {
+    pub fn new(ip: &Ipv4Hdr, available: usize) -> Self {
         Self {
             available: available as u32,
-            header: ((ip.vihl & 15) as u32) << 2,
-            total: u16::from_be_bytes(ip.tot_len) as u32,
-            fragment: u16::from_be_bytes(ip.frags),
+            header: u32::from(ip.vihl & 15) << 2,
+            total: u16::from_be(ip.tot_len.fetch()).into(),
+            fragment: u16::from_be(ip.frags.fetch()),
         }
     }
 
@@ -152,7 +153,7 @@ pub fn segment(shape: &Shape, tcp: &TcpHdr) -> Segment {
         fin: flags & FIN != 0,
         rst: flags & RST != 0,
         payload: shape.total > shape.header + (u32::from(offset >> 4) << 2),
-        sequence: u32::from_be_bytes(tcp.seq),
-        acknowledgement: u32::from_be_bytes(tcp.ack_seq),
+        sequence: u32::from_be(tcp.seq.fetch()),
+        acknowledgement: u32::from_be(tcp.ack_seq.fetch()),
     }
 }

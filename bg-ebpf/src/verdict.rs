@@ -23,14 +23,14 @@ pub enum Action {
 pub(crate) struct Outcome {
     /// Why.
     pub(crate) reason: Reason,
-    /// Where it leaves, if the reason is one of sending.
-    pub(crate) egress: u32,
+    /// The interface by which it leaves, if it is sent; the MTU, for `FragmentationNeeded`.
+    pub(crate) detail: u32,
 }
 
 impl From<Reason> for Outcome {
     #[inline(always)]
     fn from(reason: Reason) -> Self {
-        Self { reason, egress: 0 }
+        Self { reason, detail: 0 }
     }
 }
 
@@ -41,8 +41,8 @@ pub(crate) fn conclude<K: Kernel>(kernel: &K, ingress: u32, bytes: u64, outcome:
     match outcome.reason.verdict() {
         Verdict::Pass => Action::Pass,
         Verdict::Drop => Action::Drop,
-        Verdict::Send if outcome.egress == ingress => Action::Transmit,
-        Verdict::Send => Action::Redirect(outcome.egress),
+        Verdict::Send if outcome.detail == ingress => Action::Transmit,
+        Verdict::Send => Action::Redirect(outcome.detail),
     }
 }
 

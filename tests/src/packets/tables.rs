@@ -47,7 +47,8 @@ pub struct UsedPin {
 
 /// The maps of a loaded program.
 pub struct Tables {
-    pub(super) ebpf: Ebpf,
+    /// The loaded object.
+    pub ebpf: Ebpf,
 }
 
 impl Tables {

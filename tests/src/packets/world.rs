@@ -88,6 +88,10 @@ pub const VIPS: [(Ipv4Addr, bool); 4] = [
 /// Makes the devices, with addresses and neighbours. Nothing is sent: the far ends only make the links
 /// come up.
 pub fn build(namespace: &Namespace) -> Result<()> {
+    // The far ends would introduce themselves by IPv6, and those packets would be counted.
+    for scope in ["all", "default"] {
+        namespace.sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
+    }
     namespace.ip(&["link", "set", "lo", "up"])?;
     for (device, mac, address, mtu) in [
         ("wan", WAN_MAC, "192.0.2.1/24", 1500),
