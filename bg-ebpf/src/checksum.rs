@@ -148,7 +148,8 @@ mod tests {
         // Some stacks send 0xffff where 0x0000 is meant; receivers take either.
         let mut ones = [0xff, 0xff];
         let mut zero = [0, 0];
-        let change = Change::default().four(u32::from_ne_bytes([203, 0, 113, 10]), u32::from_ne_bytes([10, 0, 1, 1]));
+        let change =
+            Change::default().four(u32::from_ne_bytes([203, 0, 113, 10]), u32::from_ne_bytes([10, 0, 1, 1]));
         change.apply(&mut ones);
         change.apply(&mut zero);
         assert_eq!(ones, zero);

@@ -18,12 +18,12 @@ pub(crate) enum Error {
 }
 
 /// Bytes of the transport header that are quoted: ports and sequence number (RFC 792).
-const QUOTED: usize = 8;
+const QUOTED: u16 = 8;
 const ICMP_HEADER: usize = 8;
 /// Bytes in front of the quote.
-const FRONT: usize = IPV4_HEADER + ICMP_HEADER;
+const FRONT: u16 = (IPV4_HEADER + ICMP_HEADER) as u16;
 /// The longest quote in words of four bytes: an IPv4 header with all its options, and [`QUOTED`].
-const QUOTE_WORDS: usize = (60 + QUOTED) / 4;
+const QUOTE_WORDS: u16 = (60 + QUOTED) / 4;
 const ICMP: u8 = 1;
 /// Internetwork control (RFC 1812, 4.3.2.5).
 const TOS: u8 = 0xc0;
@@ -54,9 +54,10 @@ pub(crate) fn answer<P: Packet>(packet: &mut P, error: Error) -> Option<()> {
     let length = link.payload.len();
     let ip = link.payload.take::<Ipv4Hdr>()?;
     let (client, vip) = (ip.src_addr, ip.dst_addr);
-    let quote = usize::from(ip.vihl & 15) * 4 + QUOTED;
+    let quote = u16::from(ip.vihl & 15) * 4 + QUOTED;
 
-    if !packet.move_end(quote as i32 - length as i32) || !packet.move_start(-(FRONT as i32)) {
+    let excess = i32::try_from(length).ok()? - i32::from(quote);
+    if !packet.move_end(-excess) || !packet.move_start(-i32::from(FRONT)) {
         return None;
     }
 
@@ -76,7 +77,7 @@ pub(crate) fn answer<P: Packet>(packet: &mut P, error: Error) -> Option<()> {
     *ip = Ipv4Hdr {
         vihl: 0x45,
         tos: TOS,
-        tot_len: ((FRONT + quote) as u16).to_be_bytes(),
+        tot_len: (FRONT + quote).to_be_bytes(),
         id: [0; 2],
         frags: DONT_FRAGMENT,
         ttl: TTL,

@@ -19,3 +19,6 @@ pub mod packet;
 pub mod parse;
 pub mod path;
 pub mod verdict;
+
+#[cfg(test)]
+mod tests;

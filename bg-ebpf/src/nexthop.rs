@@ -19,11 +19,7 @@ pub(crate) fn find<K: Kernel>(kernel: &K, to: u32, query: impl FnOnce() -> Query
         && known.epoch == epoch
         && jiffies.wrapping_sub(known.jiffies) < NEXT_HOP_JIFFIES
     {
-        return Answer::Hop(Hop {
-            interface: known.interface,
-            mtu: known.mtu,
-            macs: known.macs,
-        });
+        return Answer::Hop(Hop { interface: known.interface, mtu: known.mtu, macs: known.macs });
     }
     let answer = kernel.route(&query());
     if let Answer::Hop(hop) = answer {

@@ -132,13 +132,14 @@ pub fn tcp_length(tcp: &TcpHdr) -> u32 {
     u32::from(offset_and_flags(tcp)[0] >> 4) << 2
 }
 
+/// One bit for each combination of ACK, RST, SYN and FIN that a connection can send.
+const GOOD: u16 = 1 << 0b0010 | 1 << 0b0100 | 1 << 0b1000 | 1 << 0b1001 | 1 << 0b1010 | 1 << 0b1100;
+
 /// Whether some connection can have sent these flags (RFC 9293, 3.10.7): SYN without FIN and RST, RST
 /// without FIN, or ACK. PSH, URG and the ECN bits do not matter.
 #[inline(always)]
 pub fn plausible_flags(tcp: &TcpHdr) -> bool {
     let flags = offset_and_flags(tcp)[1];
-    // One bit for each combination of ACK, RST, SYN and FIN.
-    const GOOD: u16 = 1 << 0b0010 | 1 << 0b0100 | 1 << 0b1000 | 1 << 0b1001 | 1 << 0b1010 | 1 << 0b1100;
     let combination = flags & (FIN | SYN | RST) | (flags & ACK) >> 1;
     GOOD >> combination & 1 != 0
 }

@@ -102,9 +102,13 @@ fn receive<K: Kernel>(arrival: &Arrival<'_, K>, frame: Frame<'_>) -> End {
         return forward(arrival, headers, service);
     }
     let source = v4(headers.ip.src_addr.fetch());
-    if let Some(endpoint) =
-        service::find_endpoint(kernel, node.endpoint_mask, &source, headers.tcp.source.fetch().to_ne_bytes(), TCP)
-    {
+    if let Some(endpoint) = service::find_endpoint(
+        kernel,
+        node.endpoint_mask,
+        &source,
+        headers.tcp.source.fetch().to_ne_bytes(),
+        TCP,
+    ) {
         return back(arrival, headers, endpoint);
     }
     Err(if drops_other_ports(kernel, headers.ip) { Reason::OtherPort } else { Reason::NotService }.into())
@@ -112,11 +116,7 @@ fn receive<K: Kernel>(arrival: &Arrival<'_, K>, frame: Frame<'_>) -> End {
 
 /// A client's packet to a service.
 #[inline(always)]
-fn forward<K: Kernel>(
-    arrival: &Arrival<'_, K>,
-    headers: Headers<'_>,
-    service: &Service,
-) -> End {
+fn forward<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, service: &Service) -> End {
     let kernel = arrival.kernel;
     let Headers { macs, ip, tcp, shape } = headers;
     if shape.first_fragment() {
@@ -171,11 +171,7 @@ fn forward<K: Kernel>(
 
 /// A packet from a backend: a reply to a client, or the backend's own business.
 #[inline(always)]
-fn back<K: Kernel>(
-    arrival: &Arrival<'_, K>,
-    headers: Headers<'_>,
-    endpoint: &Endpoint,
-) -> End {
+fn back<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, endpoint: &Endpoint) -> End {
     let kernel = arrival.kernel;
     let Headers { macs, ip, tcp, shape } = headers;
     if endpoint.excludes != 0 && kernel.excluded(&v4(ip.dst_addr.fetch())) {
