@@ -100,7 +100,7 @@ fn fragments_are_not_forwarded() {
         let first = Segment { fragment: MF, ..Segment::to_service(flags::ACK) };
         rig.expect_drop(&first.bytes(), Reason::FirstFragment);
         rig.expect_untouched(&elsewhere(&first).bytes(), Reason::NotService);
-        for fragment in [1, MF | 1, 0x1fff, DF | 185] {
+        for fragment in [1, MF | 1, 0x1fff, DF | 0xb9] {
             let later = Segment { fragment, ..Segment::to_service(flags::ACK) };
             rig.expect_untouched(&later.bytes(), Reason::LaterFragment);
         }
@@ -122,12 +122,12 @@ fn everything_else_on_the_link_is_the_kernels() {
         let mut icmp = udp.clone();
         icmp[9] = 1;
         for packet in [
-            frame([0xff; 6], [8, 6], &[0; 28]),                     // ARP
-            frame(ours, [8, 6], &[0; 28]),                          // ARP, unicast
+            frame([0xff; 6], [8, 6], &[0; 28]),                         // ARP
+            frame(ours, [8, 6], &[0; 28]),                              // ARP, unicast
             frame([1, 0x80, 0xc2, 0, 0, 0x0e], [0x88, 0xcc], &[0; 40]), // LLDP
             frame([0x33, 0x33, 0xff, 0, 0, 1], [0x86, 0xdd], &[0; 72]), // neighbour discovery
-            frame(ours, [0x86, 0xdd], &[0; 60]),                    // IPv6
-            frame(ours, [0x00, 0x2e], &[0; 46]),                    // 802.3 with a length
+            frame(ours, [0x86, 0xdd], &[0; 60]),                        // IPv6
+            frame(ours, [0x00, 0x2e], &[0; 46]),                        // 802.3 with a length
             frame(ours, [8, 0], &udp),
             frame(ours, [8, 0], &icmp),
         ] {
@@ -171,12 +171,15 @@ fn other_destinations_and_ports() {
 #[test]
 fn impossible_sources_are_dropped() {
     Rig::run("martians", |rig| {
-        let from = |ip: Ipv4Addr| Segment { source: SocketAddrV4::new(ip, 40_000), ..Segment::to_service(flags::SYN) };
+        let from = |ip: Ipv4Addr| Segment {
+            source: SocketAddrV4::new(ip, 40_000),
+            ..Segment::to_service(flags::SYN)
+        };
         for source in [
             *WEB.ip(), // LAND
-            Ipv4Addr::new(127, 0, 0, 1),
+            Ipv4Addr::LOCALHOST,
             Ipv4Addr::new(127, 255, 255, 255),
-            Ipv4Addr::new(0, 0, 0, 0),
+            Ipv4Addr::UNSPECIFIED,
             Ipv4Addr::new(0, 1, 2, 3),
             Ipv4Addr::new(224, 0, 0, 1),
             Ipv4Addr::new(239, 255, 255, 255),
@@ -186,7 +189,9 @@ fn impossible_sources_are_dropped() {
             rig.expect_drop(&from(source).bytes(), Reason::Martian);
             rig.expect_untouched(&elsewhere(&from(source)).bytes(), Reason::NotService);
         }
-        for source in [Ipv4Addr::new(1, 0, 0, 0), Ipv4Addr::new(126, 1, 1, 1), Ipv4Addr::new(223, 255, 255, 255)] {
+        for source in
+            [Ipv4Addr::new(1, 0, 0, 0), Ipv4Addr::new(126, 1, 1, 1), Ipv4Addr::new(223, 255, 255, 255)]
+        {
             let segment = from(source);
             let sent = segment.forwarded(&BACKENDS[0], LAN_MAC);
             rig.expect(&segment.bytes(), Reason::Forwarded, Action::Redirect, &sent.bytes());

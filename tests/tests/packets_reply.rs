@@ -25,7 +25,13 @@ fn from_backend(number: usize, flags: u8) -> Segment {
 #[test]
 fn a_reply_comes_from_the_vip() {
     Rig::run("reply", |rig| {
-        for flags in [flags::SYN | flags::ACK, flags::ACK, flags::FIN | flags::ACK, flags::RST, flags::RST | flags::ACK] {
+        for flags in [
+            flags::SYN | flags::ACK,
+            flags::ACK,
+            flags::FIN | flags::ACK,
+            flags::RST,
+            flags::RST | flags::ACK,
+        ] {
             let reply = Segment { payload: vec![1, 2, 3], ..from_backend(0, flags) };
             rig.expect(&reply.bytes(), Reason::Returned, Action::Tx, &reply.returned(WEB).bytes());
         }

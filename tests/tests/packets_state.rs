@@ -2,7 +2,7 @@
 
 use bg_common::control::{Environment, Phase};
 use bg_common::reason::Reason;
-use bg_tests::packets::tables::UsedPin;
+use bg_tests::packets::state::UsedPin;
 use bg_tests::packets::world::{BACKENDS, CLIENT, LAN_MAC, WEB};
 use bg_tests::packets::{Action, Rig, Segment, Tables, flags};
 

@@ -97,6 +97,9 @@ impl Segment {
     }
 
     /// The packet without its Ethernet header.
+    ///
+    /// # Panics
+    /// When options do not fill words.
     pub fn ip_bytes(&self) -> Vec<u8> {
         assert!(self.ip_options.len().is_multiple_of(4) && self.tcp_options.len().is_multiple_of(4));
         let header = 20 + self.ip_options.len();
@@ -116,6 +119,9 @@ impl Segment {
     }
 
     /// All of its bytes.
+    ///
+    /// # Panics
+    /// When options do not fill words.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = link(self.to, self.from, &self.tags);
         bytes.extend(self.ip_bytes());

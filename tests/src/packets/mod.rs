@@ -3,7 +3,8 @@
 
 pub mod craft;
 pub mod rig;
-pub mod tables;
+pub mod state;
+mod tables;
 pub mod wire;
 pub mod world;
 

@@ -1,5 +1,7 @@
 //! The loaded program in a namespace of its own: packets in, verdict and packets out, and what was counted.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context, Result};
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
@@ -192,6 +194,10 @@ fn index(namespace: &Namespace, device: &str) -> Result<u32> {
 
 /// Four bytes to a group, so that a difference can be found.
 fn hex(bytes: &[u8]) -> String {
-    let group = |chunk: &[u8]| chunk.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    bytes.chunks(4).map(group).collect::<Vec<_>>().join(" ")
+    let mut text = String::new();
+    for (i, byte) in bytes.iter().enumerate() {
+        let gap = if i > 0 && i % 4 == 0 { " " } else { "" };
+        write!(text, "{gap}{byte:02x}").expect("a string takes everything");
+    }
+    text
 }

@@ -19,8 +19,9 @@ impl Wire {
     /// Listens from now on, in the namespace of the calling thread.
     pub fn listen() -> Result<Self> {
         let protocol = Protocol::from_raw(ALL.try_into().context("not zero")?);
-        let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))
-            .context("open a packet socket")?;
+        let socket =
+            socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))
+                .context("open a packet socket")?;
         Ok(Self { socket })
     }
 
@@ -34,12 +35,14 @@ impl Wire {
         let mut seen = Vec::new();
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let timeout =
+                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
             let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
             let count = poll(&mut ready, Some(&timeout)).expect("wait for a frame");
             assert!(count > 0, "{frame:02x?} did not come within {patience:?}, but {seen:02x?}");
             let mut buffer = vec![0; 2048];
-            let (length, _) = recv(&self.socket, &mut buffer[..], RecvFlags::empty()).expect("receive a frame");
+            let (length, _) =
+                recv(&self.socket, &mut buffer[..], RecvFlags::empty()).expect("receive a frame");
             if &buffer[..length] == frame {
                 return;
             }

@@ -1,0 +1,95 @@
+//! What the program left in its maps: pins, census, memory and counters.
+
+use std::net::SocketAddrV4;
+
+use anyhow::{Context, Result};
+use aya::maps::{Array, PerCpuArray};
+use bg_common::abi::Counter;
+use bg_common::{flow, meta, pin};
+
+use super::tables::{BUCKETS, DEPLOYMENTS, KEY, RECENT, Tables};
+
+/// A pin that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsedPin {
+    /// Its flow.
+    pub tag: u64,
+    /// The connection that has not been answered: first sequence number and backend.
+    pub half: Option<(u32, u16)>,
+    /// Whether a packet after the SYN was seen.
+    pub matched: bool,
+    /// The established connection.
+    pub established: Option<(u32, u16)>,
+    /// FIN both ways, or RST.
+    pub closing: bool,
+}
+
+impl Tables {
+    /// The tag of a client's flow to a service.
+    pub fn tag(client: SocketAddrV4, service: u16) -> u64 {
+        flow::Flow::v4(&KEY, client.ip().octets(), client.port().to_be_bytes(), service).tag
+    }
+
+    /// Pins in use.
+    pub fn pins(&self) -> Result<Vec<UsedPin>> {
+        let mut pins = Vec::new();
+        for bucket in 0..BUCKETS {
+            for [tag, half, established, meta] in words(&self.line("PINS", bucket)?) {
+                if tag != 0 {
+                    let hold = |word| pin::Hold::from_word(word).map(|hold| (hold.isn(), hold.backend()));
+                    pins.push(UsedPin {
+                        tag,
+                        half: hold(half),
+                        matched: pin::Hold(half).matched(),
+                        established: hold(established),
+                        closing: meta::Meta(meta).closing(),
+                    });
+                }
+            }
+        }
+        Ok(pins)
+    }
+
+    /// Flows in the census: tag and environment.
+    pub fn census(&self) -> Result<Vec<(u64, u16)>> {
+        let mut flows = Vec::new();
+        for bucket in 0..BUCKETS {
+            for [tag, meta, other_tag, other_meta] in words(&self.line("CENSUS", bucket)?) {
+                for (tag, meta) in [(tag, meta), (other_tag, other_meta)] {
+                    if tag != 0 {
+                        flows.push((tag, meta::Meta(meta).place()));
+                    }
+                }
+            }
+        }
+        Ok(flows)
+    }
+
+    /// How many words of `RECENT` have bits set, for each deployment.
+    pub fn recent(&self) -> Result<[usize; DEPLOYMENTS as usize]> {
+        let map: Array<_, u64> = self.ebpf.map("RECENT").context("no RECENT")?.try_into()?;
+        let mut used = [0; DEPLOYMENTS as usize];
+        for index in 0..DEPLOYMENTS * 2 * RECENT {
+            used[(index / (2 * RECENT)) as usize] += usize::from(map.get(&index, 0)? != 0);
+        }
+        Ok(used)
+    }
+
+    /// A counter, summed over all processors.
+    pub fn counter(&self, index: u32) -> Result<Counter> {
+        let map: PerCpuArray<_, Counter> = self.ebpf.map("COUNTERS").context("no COUNTERS")?.try_into()?;
+        let mut sum = Counter::default();
+        for counter in map.get(&index, 0)?.iter() {
+            sum.packets += counter.packets;
+            sum.bytes += counter.bytes;
+            sum.connections += counter.connections;
+            sum.overflow += counter.overflow;
+        }
+        Ok(sum)
+    }
+}
+
+fn words(line: &[u8; 64]) -> [[u64; 4]; 2] {
+    let word = |i: usize| u64::from_ne_bytes(std::array::from_fn(|j| line[i * 8 + j]));
+    [std::array::from_fn(word), std::array::from_fn(|i| word(i + 4))]
+}
