@@ -24,6 +24,9 @@ pub struct UsedPin {
     pub closing: bool,
 }
 
+/// Words in a bucket of `PINS`.
+const BUCKET: usize = size_of::<pin::Bucket<u64>>() / 8;
+
 impl Tables {
     /// The tag of a client's flow to a service.
     pub fn tag(client: SocketAddrV4, service: u16) -> u64 {
@@ -33,8 +36,11 @@ impl Tables {
     /// Pins in use.
     pub fn pins(&self) -> Result<Vec<UsedPin>> {
         let mut pins = Vec::new();
+        let map = self.ebpf.map("PINS").context("the program has no map PINS")?;
+        let map: Array<_, [u64; BUCKET]> = map.try_into()?;
         for bucket in 0..BUCKETS {
-            for [tag, half, established, meta] in words(&self.line("PINS", bucket)?) {
+            let bucket = map.get(&bucket, 0).context("read a bucket of PINS")?;
+            for &[tag, half, established, meta] in bucket.as_chunks().0 {
                 if tag != 0 {
                     let hold = |word| pin::Hold::from_word(word).map(|hold| (hold.isn(), hold.backend()));
                     pins.push(UsedPin {
