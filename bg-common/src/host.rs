@@ -69,7 +69,7 @@ impl Host {
             deployments: (0..deployments).map(|_| Default::default()).collect(),
             rings: zeroed(usize::from(deployments) * 3 * ring::elements(RING_SIZE) as usize),
             backends: (0..4).map(backend).collect(),
-            pins: (0..buckets.max(1)).map(|_| [Pin::default(), Pin::default()]).collect(),
+            pins: (0..buckets.max(1)).map(|_| core::array::from_fn(|_| Pin::default())).collect(),
             locks: zeroed(crate::pin::LOCKS as usize),
             recent: zeroed(usize::from(deployments) * 2 * words as usize),
             census: (0..256).map(|_| Default::default()).collect(),

@@ -38,6 +38,7 @@ impl Agent {
             .map(|which| self.environment_status(deployment, which))
             .collect::<Result<_, _>>()?;
         let rate = self.datapath.false_positive_rate(index);
+        let drain = if state == State::Idle { None } else { Some(self.drain_status(at)?) };
         let complete_in = self.syn_memory_complete_in(index);
         Ok(types::DeploymentStatus {
             name: deployment.installed.name.clone(),
@@ -55,12 +56,12 @@ impl Agent {
             live: environment(control.current().environment),
             environments,
             services: service_status(deployment),
-            drain: if state == State::Idle { None } else { Some(self.drain_status(at)?) },
+            drain,
             syn_memory: types::SynMemoryStatus {
                 false_positive_rate: rate,
                 complete_in_s: complete_in.as_millis().div_ceil(1000) as u64,
             },
-            warnings: deployment.alarm.iter().cloned().collect(),
+            warnings: deployment.alarm.iter().cloned().chain(self.pins_warning(drain.as_ref())).collect(),
             last: deployment.last.clone(),
         })
     }
@@ -127,6 +128,22 @@ impl Agent {
             idle_horizon_s: view.horizon.into(),
             deadline_s: (ledger.deadline_at != 0).then(|| left(ledger.deadline_at)),
             waiting_for,
+        })
+    }
+
+    /// From half full on, new connections do not always find a pin, and keep a drain from ending.
+    fn pins_warning(&self, drain: Option<&types::DrainStatus>) -> Option<String> {
+        let (pins, capacity) = (drain?.pins, self.datapath.pin_capacity());
+        if capacity == 0 {
+            return Some(
+                "`pins` is 0: new connections go on to the environment that is being left, which never gets empty"
+                    .to_owned(),
+            );
+        }
+        (pins * 2 > capacity).then(|| {
+            format!(
+                "the pin table is more than half full ({pins} of {capacity}): some new connections stay on the environment that is being left, which prolongs the drain; raise `pins` under [limits]"
+            )
         })
     }
 

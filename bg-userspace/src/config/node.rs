@@ -148,7 +148,7 @@ pub(super) fn limits(root: &mut Section<'_>) -> LimitsAt {
         services: number("services", 1024, 1, 65_534),
         backends: number("backends", 4096, 1, 65_535),
         ring_entries: number("ring_entries", 4 * M, 1024, 64 * M),
-        pins: number("pins", 262_144, 0, 16 * M),
+        pins: number("pins", 1 << 20, 0, 16 * M),
         census: number("census", 65_536, 1024, 16 * M),
         syn_memory: At { line: section.line(), value: 8 << 20 },
     };

@@ -77,7 +77,7 @@ fn example_is_valid_and_names_every_default() {
     let shop = &config.deployments["shop"];
     assert_eq!(shop.drain.deadline, Some(Duration::from_mins(30)));
     let defaults = read(BASE).unwrap();
-    assert_eq!(config.limits, Limits { pins: 262_144, ..defaults.limits });
+    assert_eq!(config.limits, Limits { pins: 1 << 20, ..defaults.limits });
     assert_eq!(config.node.syn_lifetime, defaults.node.syn_lifetime);
     assert_eq!(config.node.pin_dir, defaults.node.pin_dir);
     assert_eq!(config.node.socket, defaults.node.socket);

@@ -54,7 +54,7 @@ impl Sizes {
             backends: limits.backends,
             endpoint_entries: (limits.backends * 4).next_power_of_two(),
             ring_elements: limits.ring_entries.div_ceil(bg_common::ring::SLOTS_PER_ELEMENT),
-            pin_buckets: limits.pins.div_ceil(2).next_power_of_two(),
+            pin_buckets: limits.pins.div_ceil(pin::PINS_PER_BUCKET as u32).next_power_of_two(),
             no_pins: limits.pins == 0,
             recent_words: u32::try_from(limits.syn_memory / 8).unwrap_or(u32::MAX).next_power_of_two(),
             census_buckets: limits.census.div_ceil(4).next_power_of_two(),

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use bg_common::abi::{BackendId, Counter, Interface, Ledger, live};
 use bg_common::control::{Control, Environment};
+use bg_common::pin::PINS_PER_BUCKET;
 use bg_common::reason::Reason;
 use bg_common::ring;
 use bg_common::tables::Tables as _;
@@ -166,6 +167,12 @@ impl Datapath {
     #[must_use]
     pub fn pins(&self, deployment: u16, horizon: u32) -> PinSummary {
         self.pins_under(deployment, self.control(deployment), horizon)
+    }
+
+    /// Pins that the table has room for.
+    #[must_use]
+    pub fn pin_capacity(&self) -> u64 {
+        if self.maps.node().no_pins != 0 { 0 } else { (self.maps.pins.len() * PINS_PER_BUCKET) as u64 }
     }
 
     /// Counts a deployment's pins as they would be under another control word.
