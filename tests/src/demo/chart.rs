@@ -3,79 +3,12 @@
 
 use super::events::{Event, Kind, seconds};
 use super::history::{BUCKET_MS, History, Rates};
+use super::line::{Ink, Line};
 use std::fmt::Write;
 
 /// Columns to the left of the picture, for the scale.
 const MARGIN: usize = 8;
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
-/// The ink of one cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ink {
-    Plain,
-    Dim,
-    Bold,
-    Blue,
-    Green,
-    /// Blue below, green above.
-    BlueOnGreen,
-    Red,
-    Mark,
-}
-
-impl Ink {
-    /// The escape sequence that selects it.
-    fn code(self) -> &'static str {
-        match self {
-            Self::Plain => "\x1b[0m",
-            Self::Dim => "\x1b[0;2m",
-            Self::Bold => "\x1b[0;1m",
-            Self::Blue => "\x1b[0;38;5;33m",
-            Self::Green => "\x1b[0;38;5;35m",
-            Self::BlueOnGreen => "\x1b[0;38;5;33;48;5;35m",
-            Self::Red => "\x1b[0;1;38;5;160m",
-            Self::Mark => "\x1b[0;7m",
-        }
-    }
-}
-
-/// A line under construction, as wide as it looks.
-pub(super) struct Line {
-    cells: Vec<(char, Ink)>,
-}
-
-impl Line {
-    pub(super) fn new() -> Self {
-        Self { cells: Vec::new() }
-    }
-
-    pub(super) fn put(mut self, text: &str, ink: Ink) -> Self {
-        self.cells.extend(text.chars().map(|one| (one, ink)));
-        self
-    }
-
-    /// The text, cut to `width`, with escape sequences if `colour`.
-    pub(super) fn render(&self, width: usize, colour: bool) -> String {
-        let mut out = String::new();
-        let mut last = Ink::Plain;
-        for &(character, ink) in self.cells.iter().take(width) {
-            if colour && ink != last {
-                out.push_str(ink.code());
-                last = ink;
-            }
-            // Without colour the two environments differ by their texture.
-            let plain = match (character, ink) {
-                ('█', Ink::Green) if !colour => '░',
-                _ => character,
-            };
-            out.push(plain);
-        }
-        if colour && last != Ink::Plain {
-            out.push_str(Ink::Plain.code());
-        }
-        out
-    }
-}
 
 /// What part of the story to draw, and how large.
 pub(super) struct Frame<'a> {
@@ -272,8 +205,6 @@ mod tests {
         for line in frame(&history, &[], false).chart() {
             assert!(line.render(29, false).chars().count() <= 29);
         }
-        let long = Line::new().put(&"x".repeat(50), Ink::Bold);
-        assert_eq!(long.render(3, true), "\x1b[0;1mxxx\x1b[0m");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! and started again, one drain brought to its end; and every promise checked by witnesses that are
 //! not ours: kernels' counters, a capture, the servers' own logs.
 
+mod acts;
 mod arrivals;
 mod chart;
 mod events;
 mod history;
+mod line;
 mod load;
 mod run;
 mod screen;

@@ -1,7 +1,7 @@
 //! The terminal: how large it is, whether it has colours, and one picture that is drawn over and
 //! over at the same place, so that the last one stays.
 
-use super::chart::Line;
+use super::line::Line;
 use crate::lab::cleanup::{self, Ticket};
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr};

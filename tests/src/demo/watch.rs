@@ -1,9 +1,10 @@
 //! Watches while the demo runs: follows the servers' logs and the clients' counters, and draws the
 //! picture where there is a terminal.
 
-use super::chart::{Frame, Ink, Line, numbered};
+use super::chart::{Frame, numbered};
 use super::events::{Events, seconds};
 use super::history::{History, Rates};
+use super::line::{Ink, Line};
 use super::screen::Screen;
 use crate::lab::Environment;
 use crate::lab::clock::realtime_ns;

@@ -89,8 +89,6 @@ syn_lifetime = \"{lifetime}\"
 
 [limits]
 ring_entries = 65536
-pins = 65536
-census = 65536
 
 ",
         interfaces = topology.interfaces(),
