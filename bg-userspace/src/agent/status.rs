@@ -39,6 +39,7 @@ impl Agent {
             .collect::<Result<_, _>>()?;
         let rate = self.datapath.false_positive_rate(index);
         let drain = if state == State::Idle { None } else { Some(self.drain_status(at)?) };
+        let warnings = deployment.alarm.iter().cloned().chain(self.pins_warning(drain.as_ref())).collect();
         let complete_in = self.syn_memory_complete_in(index);
         Ok(types::DeploymentStatus {
             name: deployment.installed.name.clone(),
@@ -61,7 +62,7 @@ impl Agent {
                 false_positive_rate: rate,
                 complete_in_s: complete_in.as_millis().div_ceil(1000) as u64,
             },
-            warnings: deployment.alarm.iter().cloned().chain(self.pins_warning(drain.as_ref())).collect(),
+            warnings,
             last: deployment.last.clone(),
         })
     }
