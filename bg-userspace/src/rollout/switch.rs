@@ -152,13 +152,12 @@ mod tests {
                     Act::Conclude(disagreeing) => conclude(word, disagreeing),
                 };
                 prop_assert_eq!(word.epoch(), before.epoch() + 1);
-                match act {
-                    Act::Conclude(disagreeing) => {
-                        prop_assert_eq!((word.base(), word.current()), (before.current(), before.current()));
-                        prop_assert_eq!(word.phase() == Phase::Steady, !disagreeing);
-                    }
+                if let Act::Conclude(disagreeing) = act {
+                    prop_assert_eq!((word.base(), word.current()), (before.current(), before.current()));
+                    prop_assert_eq!(word.phase() == Phase::Steady, !disagreeing);
+                } else {
                     // Only a conclusion moves base: whatever has no pin stays where it is.
-                    _ => prop_assert_eq!(word.base(), before.base()),
+                    prop_assert_eq!(word.base(), before.base());
                 }
                 prop_assert!(state(word, Motive::Inner) != State::RollingBack);
             }
