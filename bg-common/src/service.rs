@@ -33,21 +33,7 @@ pub fn find<'d, D: Directory>(
     port: [u8; 2],
     protocol: u8,
 ) -> Option<&'d Service> {
-    let start = place(vip, port, protocol);
-    for probe in 0..PROBES {
-        let service = directory.service(start.wrapping_add(probe) & mask)?;
-        if service.state == entry::EMPTY {
-            return None;
-        }
-        if service.state == entry::USED
-            && service.port == port
-            && service.protocol == protocol
-            && service.vip.halves() == vip.halves()
-        {
-            return Some(service);
-        }
-    }
-    None
+    search(|index| directory.service(index), mask, vip, port, protocol)
 }
 
 /// The backend that a source is.
@@ -59,18 +45,55 @@ pub fn find_endpoint<'d, D: Directory>(
     port: [u8; 2],
     protocol: u8,
 ) -> Option<&'d Endpoint> {
+    search(|index| directory.endpoint(index), mask, address, port, protocol)
+}
+
+/// What the two tables' entries have in common.
+trait Entry {
+    fn state(&self) -> u8;
+    fn is(&self, address: &Address, port: [u8; 2], protocol: u8) -> bool;
+}
+
+impl Entry for Service {
+    #[inline(always)]
+    fn state(&self) -> u8 {
+        self.state
+    }
+
+    #[inline(always)]
+    fn is(&self, address: &Address, port: [u8; 2], protocol: u8) -> bool {
+        self.port == port && self.protocol == protocol && self.vip.halves() == address.halves()
+    }
+}
+
+impl Entry for Endpoint {
+    #[inline(always)]
+    fn state(&self) -> u8 {
+        self.state
+    }
+
+    #[inline(always)]
+    fn is(&self, address: &Address, port: [u8; 2], protocol: u8) -> bool {
+        self.port == port && self.protocol == protocol && self.address.halves() == address.halves()
+    }
+}
+
+#[inline(always)]
+fn search<'d, E: Entry + 'd>(
+    get: impl Fn(u32) -> Option<&'d E>,
+    mask: u32,
+    address: &Address,
+    port: [u8; 2],
+    protocol: u8,
+) -> Option<&'d E> {
     let start = place(address, port, protocol);
     for probe in 0..PROBES {
-        let endpoint = directory.endpoint(start.wrapping_add(probe) & mask)?;
-        if endpoint.state == entry::EMPTY {
+        let entry = get(start.wrapping_add(probe) & mask)?;
+        if entry.state() == entry::EMPTY {
             return None;
         }
-        if endpoint.state == entry::USED
-            && endpoint.port == port
-            && endpoint.protocol == protocol
-            && endpoint.address.halves() == address.halves()
-        {
-            return Some(endpoint);
+        if entry.state() == entry::USED && entry.is(address, port, protocol) {
+            return Some(entry);
         }
     }
     None
