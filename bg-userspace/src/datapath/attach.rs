@@ -27,7 +27,7 @@ pub(super) async fn attach(
 ) -> Result<(), Error> {
     let link = netlink.link(interface).await?;
     let path = pins.link(interface);
-    let accept_local_set = register(maps, &link)?;
+    let accept_local_set = register(maps, &link, &netlink.links().await?)?;
     let program = program::program(ebpf).map_err(Error::Program)?;
     if let Some(pinned) = held(&path, &link)? {
         if link.native != (mode == config::XdpMode::Native) {
@@ -114,29 +114,25 @@ pub(super) async fn add_vips(
     Ok(())
 }
 
-/// Tells the program about an interface, by its index. Returns whether `accept_local` is ours already.
-fn register(maps: &Maps, link: &Link) -> Result<bool, Error> {
-    for probe in 0..INTERFACE_PROBES {
-        let at = (link.index.wrapping_add(probe) & (INTERFACES - 1)) as usize;
-        let old = maps.interfaces.read(at);
-        match old {
-            Some(old) if old.index == link.index => {
-                maps.interfaces.put(at, Interface { mac: link.mac, ..old });
-                return Ok(old.accept_local_set != 0);
-            }
-            Some(old) if old.index == 0 => {
-                let entry = Interface { index: link.index, mac: link.mac, accept_local_set: 0, pad: [0; 5] };
-                maps.interfaces.put(at, entry);
-                return Ok(false);
-            }
-            _ => {}
-        }
+/// Tells the program about an interface, by its index. An entry of an interface that is gone is used
+/// again. Returns whether `accept_local` is ours already.
+fn register(maps: &Maps, link: &Link, links: &[Link]) -> Result<bool, Error> {
+    let places =
+        (0..INTERFACE_PROBES).map(|probe| (link.index.wrapping_add(probe) & (INTERFACES - 1)) as usize);
+    let entries: Vec<(usize, Interface)> =
+        places.filter_map(|at| Some((at, maps.interfaces.read(at)?))).collect();
+    if let Some((at, old)) = entries.iter().find(|(_, entry)| entry.index == link.index) {
+        maps.interfaces.put(*at, Interface { mac: link.mac, ..*old });
+        return Ok(old.accept_local_set != 0);
     }
-    Err(Error::Full {
-        table: "INTERFACES",
-        what: link.name.clone(),
-        limit: "nothing: 64 interfaces with well-spread indices are the most",
-    })
+    let unused = |entry: &Interface| entry.index == 0 || links.iter().all(|link| link.index != entry.index);
+    let Some((at, _)) = entries.iter().find(|(_, entry)| unused(entry)) else {
+        let limit = "nothing: 64 interfaces with well-spread indices are the most";
+        return Err(Error::Full { table: "INTERFACES", what: link.name.clone(), limit });
+    };
+    let entry = Interface { index: link.index, mac: link.mac, accept_local_set: 0, pad: [0; 5] };
+    maps.interfaces.put(*at, entry);
+    Ok(false)
 }
 
 fn set_accept_local(maps: &Maps, index: u32, value: u8) {
