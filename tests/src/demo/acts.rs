@@ -11,14 +11,14 @@ use crate::lab::config::DEPLOYMENT;
 use crate::lab::stage::Stage;
 use crate::lab::witness::Resets;
 use crate::lab::{Environment, word};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bg_userspace::api::types::{Phase, State, SwitchResult};
 use std::time::Duration;
 
 /// Seconds that the switched run takes at scale 1, for the width of the picture.
 const EXPECTED_S: f64 = 52.0;
 /// The drain may take so many times five seconds; a few are enough unless something holds it.
-const DRAIN_TURNS: u32 = 24;
+const DRAIN_TURNS: u32 = 12;
 
 /// The stage, and whoever watches it.
 pub(super) struct Show {
@@ -107,7 +107,8 @@ impl Show {
 
         traffic.order(|orders| orders.end_blue = true);
         self.events.note("streams of blue end by themselves; the drain waits for the last packet");
-        self.wait_for_the_drain()?;
+        self.wait_for_the_drain()
+            .with_context(|| format!("what clients saw so far: {:?}", traffic.complaints()))?;
         acts.drained_ns = realtime_ns();
         let deployment = self.stage.agent().deployment()?;
         ensure!(

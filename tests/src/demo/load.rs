@@ -63,6 +63,13 @@ impl Traffic {
         (self.streams.iter().map(Load::tally).collect(), self.http.tally())
     }
 
+    /// Sentences on failures so far, a few of them.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        let (mut tallies, http) = self.tallies();
+        tallies.push(http);
+        complaints(tallies.iter().map(|tally| &**tally))
+    }
+
     /// Stops everything, the gentle ones first.
     pub(super) fn stop(self) -> Result<Totals> {
         let mut totals = Totals { http: self.http.stop()?, ..Totals::default() };
@@ -112,13 +119,17 @@ impl Totals {
 
     /// Sentences on failures, a few of them.
     pub(super) fn complaints(&self) -> Vec<String> {
-        let failures = self.dated().flat_map(Tally::failures).take(10);
-        failures.map(|failure| failure.what).collect()
+        complaints(self.dated())
     }
 
     fn dated(&self) -> impl Iterator<Item = &Tally> {
         std::iter::once(&*self.http).chain(self.streams.iter().map(|tally| &**tally))
     }
+}
+
+fn complaints<'a>(tallies: impl Iterator<Item = &'a Tally>) -> Vec<String> {
+    let failures = tallies.flat_map(Tally::failures).take(10);
+    failures.map(|failure| failure.what).collect()
 }
 
 fn start_streams(topology: &Topology, churn: bool) -> Result<Load> {

@@ -130,24 +130,14 @@ fn join(
     far: &Namespace,
     addresses: &[Ipv4Addr],
 ) -> Result<OwnedFd> {
-    // A native program on the node's end needs at least as many receive queues there as the far
-    // end has transmit queues.
-    node.ip(&[
-        "link",
-        "add",
-        port,
-        "numrxqueues",
-        "2",
-        "type",
-        "veth",
-        "peer",
-        "name",
-        FAR_END,
-        "numtxqueues",
-        "1",
-        "netns",
-        far.name(),
-    ])?;
+    // One queue each way. A native program needs as many receive queues on its end as the other end
+    // has transmit queues; and a veth spreads redirected frames over its receive queues by processor,
+    // not by flow: with two, an ACK and the FIN after it may change places, the server answers that
+    // with a second ACK, and the client answers this with a RST. A real NIC keeps a flow in a queue.
+    let queues = ["numtxqueues", "1", "numrxqueues", "1"];
+    let near = [&["link", "add", port][..], &queues, &["type", "veth"]].concat();
+    let peer = [&["peer", "name", FAR_END][..], &queues, &["netns", far.name()]].concat();
+    node.ip(&[near, peer].concat())?;
     node.ip(&["addr", "add", &format!("{gateway}/24"), "dev", port])?;
     node.ip(&["link", "set", port, "up"])?;
     for address in addresses {
