@@ -16,7 +16,7 @@ use bg_userspace::api::types::{Phase, State, SwitchResult};
 use std::time::Duration;
 
 /// Seconds that the switched run takes at scale 1, for the width of the picture.
-const EXPECTED_S: f64 = 52.0;
+const EXPECTED_S: f64 = 47.0;
 /// The drain may take so many times five seconds; a few are enough unless something holds it.
 const DRAIN_TURNS: u32 = 12;
 
@@ -82,7 +82,7 @@ impl Show {
     pub(super) fn switched(&mut self) -> Result<(Acts, Span, Totals)> {
         let mut acts = Acts::default();
         let (start_ns, before, mut traffic) = self.begin("flip, roll back, flip again", EXPECTED_S)?;
-        self.events.note("load: wrk keep-alive and closing, dated requests, 30 streams and short ones; a third of them silent");
+        self.events.note("load: wrk, dated requests, short streams, 30 long ones (every third silent)");
         self.pause(5.0);
 
         self.switch(&mut acts, Environment::Green)?;

@@ -141,7 +141,7 @@ impl Summary {
         );
         row(
             self.old_after_flip <= OLD_AFTER_FLIP,
-            "opened after a switch, but sent back",
+            "opened after a switch, sent to old",
             format!("{} of {}", details.accepted_by_old, details.opened_after_flip),
         );
         row(

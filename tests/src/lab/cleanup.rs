@@ -27,9 +27,7 @@ pub fn register(undo: impl FnOnce() + Send + 'static) -> Ticket {
     if registry.closing {
         drop(registry);
         undo();
-        loop {
-            std::thread::park();
-        }
+        wait_for_the_end();
     }
     let number = registry.next;
     registry.next += 1;
@@ -39,10 +37,24 @@ pub fn register(undo: impl FnOnce() + Send + 'static) -> Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let undo = registry().undo.remove(&self.0);
+        let mut registry = registry();
+        let undo = registry.undo.remove(&self.0);
+        let closing = registry.closing;
+        drop(registry);
         if let Some(undo) = undo {
             undo();
         }
+        if closing {
+            // Whoever goes on from here may end the process before the rest is undone.
+            wait_for_the_end();
+        }
+    }
+}
+
+/// The thread that a signal woke ends the process when it has undone everything.
+fn wait_for_the_end() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 

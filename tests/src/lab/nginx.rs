@@ -48,7 +48,7 @@ events {{ worker_connections 2048; }}
 http {{
     log_format times '$msec $connection_time $remote_addr:$remote_port $connection_requests $status';
     access_log {log} times buffer=16k flush=200ms;
-    keepalive_requests 2000;
+    keepalive_requests 500;
     client_body_temp_path {home}/body;
     proxy_temp_path {home}/proxy;
     fastcgi_temp_path {home}/fastcgi;

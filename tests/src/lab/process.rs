@@ -6,6 +6,7 @@ use super::namespace::Namespace;
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ impl Process {
     /// Starts `command` in `namespace` (ours if absent). It dies with the calling thread.
     pub fn spawn(name: &str, mut command: Command, namespace: Option<&Namespace>) -> Result<Self> {
         enter::prepare(&mut command, namespace.map(Namespace::handle));
+        // An interrupt from the terminal is for us; we end the children in our own order.
+        command.process_group(0);
         let mut child =
             command.spawn().with_context(|| format!("start {name} ({})", command.get_program().display()))?;
         let handle = open_handle(&mut child, name)?;
