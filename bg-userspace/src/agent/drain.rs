@@ -25,10 +25,8 @@ impl Agent {
     fn step_drain(&mut self, at: usize) -> Result<(), Error> {
         let index = self.deployments[at].installed.index;
         match rollout::next(&self.view(at)) {
-            Next::Wait(reason) => {
-                self.deployments[at].waiting = reason;
-                Ok(())
-            }
+            // `status` says what for.
+            Next::Wait(_) => Ok(()),
             Next::Seal => {
                 let sealed = rollout::seal(self.datapath.control(index), self.datapath.ticks());
                 self.datapath.store(index, sealed);

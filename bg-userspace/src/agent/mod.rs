@@ -60,8 +60,6 @@ pub(crate) struct Managed {
     last: Option<String>,
     /// What the operator should know.
     alarm: Option<String>,
-    /// What the drain waits for.
-    waiting: String,
 }
 
 impl Managed {
@@ -102,13 +100,7 @@ impl Agent {
             if adopted {
                 info!(deployment = installed.name, phase = ?control.phase(), generation = control.epoch(), "adopted");
             }
-            managed.push(Managed {
-                installed,
-                config: wanted,
-                last: None,
-                alarm: None,
-                waiting: String::new(),
-            });
+            managed.push(Managed { installed, config: wanted, last: None, alarm: None });
         }
         let now = Instant::now();
         Ok(Self {
