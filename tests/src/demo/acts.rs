@@ -41,6 +41,7 @@ pub(super) struct Acts {
     pub(super) flips: u64,
     pub(super) rollbacks: u64,
     pub(super) down_ns: u64,
+    pub(super) down_answered: u64,
     pub(super) up_ns: u64,
     pub(super) flipped_ns: u64,
     pub(super) drained_ns: u64,
@@ -98,7 +99,7 @@ impl Show {
         self.switch(&mut acts, Environment::Green)?;
         self.pause(4.0);
 
-        self.kill_and_start_again(&mut acts)?;
+        self.kill_and_start_again(&mut acts, &traffic)?;
         self.pause(3.0);
 
         traffic.order(|orders| orders.speak = true);
@@ -178,7 +179,7 @@ impl Show {
         Ok(())
     }
 
-    fn kill_and_start_again(&mut self, acts: &mut Acts) -> Result<()> {
+    fn kill_and_start_again(&mut self, acts: &mut Acts, traffic: &Traffic) -> Result<()> {
         let before = self.stage.agent().deployment()?;
         ensure!(before.state == State::Draining, "there is no drain to kill it in: {before:?}");
         let socket = self.stage.agent().socket().to_owned();
@@ -195,7 +196,9 @@ impl Show {
         );
         let reply = bgctl(&socket, &["status"])?;
         ensure!(reply.code == 6, "bgctl does not notice that the agent is gone: {reply:?}");
+        let answered = traffic.answered();
         self.pause(6.0);
+        acts.down_answered = traffic.answered() - answered;
         self.stage.start_agent()?;
         acts.up_ns = realtime_ns();
         self.watch.tell(|now| {

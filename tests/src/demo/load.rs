@@ -63,6 +63,12 @@ impl Traffic {
         (self.streams.iter().map(Load::tally).collect(), self.http.tally())
     }
 
+    /// Dated requests and stream blocks that were answered so far.
+    pub(super) fn answered(&self) -> u64 {
+        let (streams, http) = self.tallies();
+        http.answered() + streams.iter().map(|tally| tally.answered()).sum::<u64>()
+    }
+
     /// Sentences on failures so far, a few of them.
     pub(super) fn complaints(&self) -> Vec<String> {
         let (mut tallies, http) = self.tallies();

@@ -81,6 +81,7 @@ pub fn run(options: Options) -> Result<Summary> {
             accepted_by_old: arrivals.accepted_by_old,
             wrk_requests: totals.wrk.requests,
             seconds: switched.seconds,
+            agent_down_answered: acts.down_answered,
             agent_down_s: seconds(acts.up_ns - acts.down_ns),
             drain_s: seconds(acts.drained_ns - acts.flipped_ns),
             control,

@@ -52,6 +52,9 @@ pub struct Details {
     pub wrk_requests: u64,
     /// How long the load ran before it was told to stop, seconds.
     pub seconds: f64,
+    /// Dated requests and stream blocks that were answered while the agent was down; wrk's, which
+    /// has no dates, are many more.
+    pub agent_down_answered: u64,
     /// How long the agent was down, seconds.
     pub agent_down_s: f64,
     /// From the last flip to the end of the drain, seconds.
@@ -104,7 +107,8 @@ impl Summary {
                 self.details.accepted_by_old, self.details.opened_after_flip
             ));
         }
-        if self.requests == 0 || self.details.opened_after_flip == 0 {
+        let shown = [self.requests, self.details.opened_after_flip, self.details.agent_down_answered];
+        if shown.contains(&0) {
             broken.push("there was no load, so nothing was shown".to_owned());
         }
         broken
