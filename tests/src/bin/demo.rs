@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use bg_tests::demo::{Options, run};
 use clap::Parser;
 use std::io::Write;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(about = "Flip real traffic between blue and green, and count what broke")]
@@ -16,8 +17,17 @@ struct Cli {
     seconds_scale: f64,
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match demo(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(cli: &Cli) -> Result<()> {
     if !(0.2..=20.0).contains(&cli.seconds_scale) {
         bail!("--seconds-scale {} is not between 0.2 and 20", cli.seconds_scale);
     }
