@@ -27,6 +27,15 @@ impl Environment {
         }
     }
 
+    /// Its name, as operators write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blue => "blue",
+            Self::Green => "green",
+        }
+    }
+
     /// From its number; only the lowest bit counts.
     #[must_use]
     #[inline(always)]

@@ -36,14 +36,7 @@ fn drain_ends_on_the_other_base_when_the_old_connections_are_gone() {
     stage.agent().flip(Environment::Blue).unwrap();
     let back = stage.load(6, false).unwrap();
     assert_eq!(back.tally().open(Environment::Blue), 6);
-    for load in [load, new, later, back] {
-        load.order(|orders| orders.speak = true);
-        let tally = load.stop().unwrap();
-        assert_eq!(tally.failed(), 0, "{:?}", tally.failures());
-        assert_eq!(tally.fates().kept, tally.fates().opened);
-    }
-    let growth = Resets::at_the_ends(&stage.topology).unwrap() - before;
-    assert_eq!(growth, Resets::default());
+    stage.assert_kept([load, new, later, back], before);
 }
 
 #[test]

@@ -81,14 +81,7 @@ fn an_ill_backend_keeps_its_connections_and_gets_no_new_ones() {
     let share = accepted_by_first(&stage);
     let after = stage.load(30, false).unwrap();
     assert!(accepted_by_first(&stage) > share);
-    for load in [load, between, after] {
-        load.order(|orders| orders.speak = true);
-        let tally = load.stop().unwrap();
-        assert_eq!(tally.failed(), 0, "{:?}", tally.failures());
-        assert_eq!(tally.fates().kept, tally.fates().opened);
-    }
-    let growth = Resets::at_the_ends(&stage.topology).unwrap() - before;
-    assert_eq!(growth, Resets::default());
+    stage.assert_kept([load, between, after], before);
 }
 
 #[test]
@@ -119,14 +112,7 @@ fn traffic_and_pins_outlive_the_agent_and_the_next_one_goes_on_with_the_drain() 
     old.order(|orders| orders.end_blue = true);
     let reply = stage.agent().bgctl(&["drain", DEPLOYMENT, "--wait", "--timeout", "60s"]).unwrap();
     assert_eq!(reply.code, 0, "{reply:?}; {:?}", stage.agent().deployment());
-    for load in [old, pinned, meanwhile] {
-        load.order(|orders| orders.speak = true);
-        let tally = load.stop().unwrap();
-        assert_eq!(tally.failed(), 0, "{:?}", tally.failures());
-        assert_eq!(tally.fates().kept, tally.fates().opened);
-    }
-    let growth = Resets::at_the_ends(&stage.topology).unwrap() - before;
-    assert_eq!(growth, Resets::default());
+    stage.assert_kept([old, pinned, meanwhile], before);
 }
 
 #[test]

@@ -69,10 +69,7 @@ impl Agent {
         self.datapath.store(index, rollout::conclude(control, disagreeing));
         self.datapath.grace()?;
         clear(&mut self.datapath, index)?;
-        let left = match control.leaving() {
-            bg_common::control::Environment::Blue => "blue",
-            bg_common::control::Environment::Green => "green",
-        };
+        let left = control.leaving().name();
         let text = if stragglers == 0 {
             format!("the drain is over: {left} is presumed drained")
         } else {

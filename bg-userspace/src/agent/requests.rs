@@ -109,7 +109,7 @@ impl Agent {
         let Switched { stored, grace, control } = self.switch(at, to, motive).map_err(internal)?;
         let deployment = &mut self.deployments[at];
         let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        finish(deployment, format!("{what} to {} by {}{reason}", name_of(to), who.name));
+        finish(deployment, format!("{what} to {} by {}{reason}", to.name(), who.name));
         Ok(Response::Switch(types::SwitchResult {
             deployment: deployment.installed.name.clone(),
             changed: true,
@@ -170,13 +170,6 @@ impl Agent {
             drain: status.drain,
             last: status.last,
         }))
-    }
-}
-
-fn name_of(environment: Environment) -> &'static str {
-    match environment {
-        Environment::Blue => "blue",
-        Environment::Green => "green",
     }
 }
 

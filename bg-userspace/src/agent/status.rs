@@ -121,7 +121,7 @@ impl Agent {
         Ok(types::DrainStatus {
             leaving: environment(leaving),
             age_s: view.age,
-            flows: view.census.alive.max(view.pins.leaving_alive),
+            flows: view.open(),
             seen: view.census.seen,
             last_seen_s: view.census.last_seen.map(u64::from),
             pins: view.pins.total,

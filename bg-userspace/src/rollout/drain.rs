@@ -1,6 +1,6 @@
 //! A drain, step by step: is the environment that is being left empty, and what comes next?
 
-use bg_common::control::{Control, Environment, Phase};
+use bg_common::control::{Control, Phase};
 
 use super::switch::{Motive, State, state};
 use crate::datapath::{CensusSummary, PinSummary};
@@ -30,6 +30,15 @@ pub struct View {
     pub deadline_over: bool,
     /// The word's SEAL holds, and will for long enough to act on what was counted under it.
     pub seal_holds: bool,
+}
+
+impl View {
+    /// Flows of the leaving environment that are not over. Those that were tried and left again are pinned,
+    /// and may have said nothing since the switch.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.census.alive.max(self.pins.leaving_alive)
+    }
 }
 
 /// What to do with it.
@@ -86,16 +95,13 @@ fn close(view: &View, sealed: bool) -> Next {
     }
     let inner = view.control.base().environment == view.control.current().environment
         && view.control.base().slot != view.control.current().slot;
-    if inner { Next::Settle } else { Next::Conclude { stragglers: view.census.alive } }
+    if inner { Next::Settle } else { Next::Conclude { stragglers: view.open() } }
 }
 
 /// Why the leaving environment cannot be presumed empty, if it cannot.
 fn occupied(view: &View) -> Option<String> {
-    let name = match view.control.leaving() {
-        Environment::Blue => "blue",
-        Environment::Green => "green",
-    };
-    let open = view.census.alive.max(view.pins.leaving_alive);
+    let name = view.control.leaving().name();
+    let open = view.open();
     if open > 0 {
         let last = view.census.last_seen.map(|s| format!(", last seen {s} s ago")).unwrap_or_default();
         return Some(format!("{open} connections of {name}{last}"));
@@ -129,6 +135,7 @@ fn occupied(view: &View) -> Option<String> {
 mod tests {
     use super::*;
     use crate::rollout::switch::{conclude, ring, seal, switch_to, unseal};
+    use bg_common::control::Environment;
 
     fn steady() -> Control {
         let blue = ring(0, Environment::Blue);
@@ -201,6 +208,14 @@ mod tests {
         assert_eq!(next(&late), Next::Seal);
         let sealed = View { control: seal(flipped(), 7), seal_holds: true, ..late };
         assert_eq!(next(&sealed), Next::Conclude { stragglers: 2 });
+    }
+
+    #[test]
+    fn a_silent_pinned_connection_is_a_straggler_too() {
+        let back = switch_to(flipped(), steady().base());
+        let pins = PinSummary { total: 3, leaving_alive: 3, disagreeing: 0 };
+        let sealed = View { pins, deadline_over: true, ..view(seal(back, 7), Motive::Rollback) };
+        assert_eq!(next(&sealed), Next::Conclude { stragglers: 3 });
     }
 
     #[test]

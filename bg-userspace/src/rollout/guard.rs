@@ -116,7 +116,7 @@ fn health(facts: &Facts, to: Environment, minimum: f64, what: &str) -> Result<()
     if forced(facts, HEALTH) {
         return Ok(());
     }
-    let name = name(to);
+    let name = to.name();
     for share in &facts.health {
         let enough = share.healthy > 0 && f64::from(share.healthy) >= minimum * f64::from(share.total);
         if !enough {
@@ -165,13 +165,6 @@ fn syn_memory(facts: &Facts) -> Result<(), Refusal> {
         });
     }
     Ok(())
-}
-
-fn name(environment: Environment) -> &'static str {
-    match environment {
-        Environment::Blue => "blue",
-        Environment::Green => "green",
-    }
 }
 
 #[cfg(test)]

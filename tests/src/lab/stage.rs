@@ -7,6 +7,7 @@ use super::fleet::Fleet;
 use super::nginx;
 use super::process::Process;
 use super::topology::{CLIENTS, Topology};
+use super::witness::Resets;
 use crate::streamer::load::{Clients, Load, Streams};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -60,6 +61,21 @@ impl Stage {
         let socket = self.topology.workdir.join("bgd.sock");
         self.agent = Some(Agent::start(&self.topology, &self.config, &socket)?);
         Ok(())
+    }
+
+    /// Lets the silent ones speak, ends these loads, and looks at what became of them.
+    ///
+    /// # Panics
+    /// Unless every connection was kept and no kernel at either end has reset one since `before`.
+    pub fn assert_kept(&self, loads: impl IntoIterator<Item = Load>, before: Resets) {
+        for load in loads {
+            load.order(|orders| orders.speak = true);
+            let tally = load.stop().expect("the load ends");
+            assert_eq!(tally.failed(), 0, "{:?}", tally.failures());
+            assert_eq!(tally.fates().kept, tally.fates().opened);
+        }
+        let after = Resets::at_the_ends(&self.topology).expect("the counters are readable");
+        assert_eq!(after - before, Resets::default());
     }
 
     /// Starts stream clients: so many long-lived ones, and short ones if `churn`. Returns when the
