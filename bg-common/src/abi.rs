@@ -4,7 +4,7 @@
 use core::sync::atomic::AtomicU64;
 
 /// Version of the layout. It is part of the pin path: two layouts never meet in one map.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Index of a backend in `BACKENDS`; also what a ring slot holds.
 pub type BackendId = u16;
@@ -228,6 +228,16 @@ pub struct Counter {
     pub overflow: u64,
 }
 
+/// An element of `BACKEND_COUNTERS`, by the backend's number: whether what was sent to it comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct BackendCounter {
+    /// SYNs forwarded to it.
+    pub syns: u64,
+    /// SYN-ACKs that came from it and were returned to clients.
+    pub syn_acks: u64,
+}
+
 /// Room for reasons at the start of `COUNTERS`.
 pub const REASON_COUNTERS: u32 = 64;
 
@@ -315,6 +325,7 @@ const _: () = {
     assert!(size_of::<Interface>() == 16);
     assert!(size_of::<NextHop>() == 64);
     assert!(size_of::<Counter>() == 32);
+    assert!(size_of::<BackendCounter>() == 16);
     assert!(size_of::<Ledger>() == 128);
     assert!(size_of::<ServiceName>() == 64);
 };
@@ -325,4 +336,6 @@ mod pod {
     unsafe impl aya::Pod for super::Interface {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Counter {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::BackendCounter {}
 }

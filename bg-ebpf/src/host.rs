@@ -5,8 +5,8 @@ use core::cell::{Cell, RefCell};
 use std::vec::Vec;
 
 use bg_common::abi::{
-    Address, Backend, BackendId, Counter, Endpoint, INTERFACE_PROBES, INTERFACES, Interface, NEXT_HOPS,
-    NextHop, Node, REASON_COUNTERS, Service, entry,
+    Address, Backend, BackendCounter, BackendId, Counter, Endpoint, INTERFACE_PROBES, INTERFACES, Interface,
+    NEXT_HOPS, NextHop, Node, REASON_COUNTERS, Service, entry,
 };
 use bg_common::control::Control;
 use bg_common::pin::Bucket;
@@ -27,6 +27,7 @@ pub struct Host {
     interfaces: Vec<Interface>,
     next_hops: Vec<Cell<NextHop>>,
     counters: Vec<Cell<Counter>>,
+    backend_counters: Vec<Cell<BackendCounter>>,
     /// `EXCLUDED`: prefixes with their lengths, in bits of a mapped address.
     pub excluded: Vec<(Address, u32)>,
     /// What the routing table answers, by destination; `Answer::Nowhere` for all others.
@@ -53,6 +54,7 @@ impl Host {
             interfaces: std::vec![NO_INTERFACE; INTERFACES as usize],
             next_hops: std::vec![Cell::new(NO_HOP); NEXT_HOPS as usize],
             counters: std::vec![Cell::default(); REASON_COUNTERS as usize + 16],
+            backend_counters: std::vec![Cell::default(); ENTRIES],
             excluded: Vec::new(),
             routes: Vec::new(),
             queries: RefCell::default(),
@@ -94,6 +96,12 @@ impl Host {
     #[must_use]
     pub fn counted(&self, reason: Reason) -> Counter {
         self.counters[reason as usize].get()
+    }
+
+    /// How often a backend was sent a SYN, and answered one.
+    #[must_use]
+    pub fn counted_of(&self, backend: BackendId) -> BackendCounter {
+        self.backend_counters[usize::from(backend)].get()
     }
 }
 
@@ -218,6 +226,10 @@ impl Kernel for Host {
 
     fn counter(&self, index: u32) -> Option<&Cell<Counter>> {
         self.counters.get(index as usize)
+    }
+
+    fn backend_counter(&self, backend: BackendId) -> Option<&Cell<BackendCounter>> {
+        self.backend_counters.get(usize::from(backend))
     }
 
     fn excluded(&self, client: &Address) -> bool {

@@ -3,7 +3,7 @@
 
 use core::cell::Cell;
 
-use bg_common::abi::{Address, Counter, Interface, NextHop};
+use bg_common::abi::{Address, BackendCounter, BackendId, Counter, Interface, NextHop};
 use bg_common::service::Directory;
 use bg_common::tables::Tables;
 
@@ -15,6 +15,8 @@ pub trait Kernel: Tables + Directory {
     fn next_hop(&self, index: u32) -> Option<&Cell<NextHop>>;
     /// An element of this processor's `COUNTERS`.
     fn counter(&self, index: u32) -> Option<&Cell<Counter>>;
+    /// A backend's element of this processor's `BACKEND_COUNTERS`.
+    fn backend_counter(&self, backend: BackendId) -> Option<&Cell<BackendCounter>>;
     /// Whether `EXCLUDED` has a prefix of this address.
     fn excluded(&self, client: &Address) -> bool;
     /// The timer tick, a clock that costs nothing: 100 to 1000 of them are a second.

@@ -19,8 +19,8 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray};
 use aya_ebpf::programs::XdpContext;
 use bg_common::abi::{
-    self, Address, Backend, BackendId, Counter, Endpoint, Interface, Ledger, NextHop, Node, Service,
-    ServiceName,
+    self, Address, Backend, BackendCounter, BackendId, Counter, Endpoint, Interface, Ledger, NextHop, Node,
+    Service, ServiceName,
 };
 use bg_common::control::Control;
 use bg_common::pin;
@@ -60,6 +60,8 @@ static INTERFACES: Array<Interface> = Array::with_max_entries(abi::INTERFACES, M
 static NEXTHOP: PerCpuArray<NextHop> = PerCpuArray::with_max_entries(abi::NEXT_HOPS, 0);
 #[map]
 static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(abi::REASON_COUNTERS + 128, 0);
+#[map]
+static BACKEND_COUNTERS: PerCpuArray<BackendCounter> = PerCpuArray::with_max_entries(64, 0);
 #[map]
 static EXCLUDED: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1024, 0);
 
@@ -235,6 +237,13 @@ impl Kernel for Maps<'_> {
     fn counter(&self, index: u32) -> Option<&Cell<Counter>> {
         let element = COUNTERS.get_ptr_mut(index)?;
         // SAFETY: as above. The agent only reads it, and takes what it reads for a moment's picture.
+        Some(unsafe { Cell::from_mut(&mut *element) })
+    }
+
+    #[inline(always)]
+    fn backend_counter(&self, backend: BackendId) -> Option<&Cell<BackendCounter>> {
+        let element = BACKEND_COUNTERS.get_ptr_mut(backend.into())?;
+        // SAFETY: as above.
         Some(unsafe { Cell::from_mut(&mut *element) })
     }
 

@@ -163,6 +163,9 @@ fn forward<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, service: &
     };
     let opens = segment.opens();
     verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes, opens, route.overflow);
+    if opens {
+        verdict::of_backend(kernel, route.backend, |counter| counter.syns += 1);
+    }
     nat::destination(ip, tcp, address, port, hop.is_some().into());
     let Some(hop) = hop else { return Err(Reason::ForwardedByKernel.into()) };
     macs.put(hop.macs);
@@ -218,6 +221,9 @@ fn back<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, endpoint: &En
         &flow,
         &segment,
     );
+    if segment.syn && segment.ack {
+        verdict::of_backend(kernel, endpoint.backend, |counter| counter.syn_acks += 1);
+    }
     nat::source(ip, tcp, vip, port, hop.is_some().into());
     let Some(hop) = hop else { return Err(Reason::ReturnedByKernel.into()) };
     macs.put(hop.macs);

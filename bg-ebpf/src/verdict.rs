@@ -1,6 +1,6 @@
 //! How a packet ends: one reason, counted once, and one action that follows from it.
 
-use bg_common::abi::{Counter, service_counter};
+use bg_common::abi::{BackendCounter, BackendId, Counter, service_counter};
 use bg_common::reason::{Reason, Verdict};
 
 use crate::kernel::Kernel;
@@ -60,6 +60,16 @@ pub(crate) fn forwarded<K: Kernel>(
         counter.connections += u64::from(opens);
         counter.overflow += u64::from(overflow);
     });
+}
+
+/// Counts what tells whether a backend's replies come back this way.
+#[inline(always)]
+pub(crate) fn of_backend<K: Kernel>(kernel: &K, backend: BackendId, note: impl FnOnce(&mut BackendCounter)) {
+    if let Some(cell) = kernel.backend_counter(backend) {
+        let mut counter = cell.get();
+        note(&mut counter);
+        cell.set(counter);
+    }
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use bg_common::control::Environment;
 use bg_common::reason::Reason;
-use bg_tests::packets::world::{BACKENDS, LAN_MAC, ODD, PLAIN, UNREADY, WAN_MAC, WEB};
+use bg_tests::packets::world::{BACKENDS, CLIENT, LAN_MAC, ODD, PLAIN, UNREADY, WAN_MAC, WEB};
 use bg_tests::packets::{Action, Rig, Segment, flags};
 
 /// Case 1: a SYN goes to a backend of the live environment; address, port, hardware addresses, TTL and
@@ -34,6 +34,37 @@ fn only_a_syn_counts_as_a_connection() {
         }
         let blue = rig.service_counter(0, 0);
         assert_eq!((blue.packets, blue.connections), (4, 0));
+    });
+}
+
+/// What is sent to a backend to open a connection and what it answers is counted for that backend, so that
+/// replies that do not come this way are noticed.
+#[test]
+fn syns_and_their_answers_are_counted_for_the_backend() {
+    Rig::run("answers", |rig| {
+        let counted = |rig: &Rig<'_>| {
+            [0, 1].map(|backend| {
+                let counter = rig.tables.backend_counter(backend).unwrap();
+                (counter.syns, counter.syn_acks)
+            })
+        };
+        let all = [flags::SYN, flags::ACK, flags::RST, flags::SYN | flags::ACK, flags::FIN | flags::ACK];
+        for flags in all {
+            rig.send(&Segment::to_service(flags).bytes());
+        }
+        assert_eq!(counted(rig), [(1, 0), (0, 0)]);
+        rig.tables.flip(0, Environment::Blue).unwrap();
+        rig.send(&Segment { sequence: 99, ..Segment::to_service(flags::SYN) }.bytes());
+        // What is refused was not sent to anybody.
+        rig.send(&Segment { ttl: 1, ..Segment::to_service(flags::SYN) }.bytes());
+        rig.send(&Segment { sequence: 77, ..Segment::to_service(flags::SYN) }.bytes());
+        assert_eq!(counted(rig), [(1, 0), (1, 0)]);
+        for flags in all {
+            let backend = &BACKENDS[1];
+            let (from, source, destination) = (backend.mac, backend.address, CLIENT);
+            rig.send(&Segment { from, source, destination, ..Segment::to_service(flags) }.bytes());
+        }
+        assert_eq!(counted(rig), [(1, 0), (1, 1)]);
     });
 }
 

@@ -96,6 +96,7 @@ impl Sizes {
             array("INTERFACES", size_of::<abi::Interface>(), abi::INTERFACES),
             percpu("NEXTHOP", size_of::<abi::NextHop>(), abi::NEXT_HOPS),
             percpu("COUNTERS", size_of::<abi::Counter>(), abi::REASON_COUNTERS + 2 * self.services),
+            percpu("BACKEND_COUNTERS", size_of::<abi::BackendCounter>(), self.backends),
             Shape { name: "EXCLUDED", kind: LPM_TRIE, key: 20, value: 1, entries: 1024, flags: NO_PREALLOC },
             Shape { name: "GRACE", kind: ARRAY_OF_MAPS, key: 4, value: 4, entries: 1, flags: 0 },
         ]

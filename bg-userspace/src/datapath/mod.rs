@@ -23,7 +23,7 @@ mod sysctl;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use bg_common::abi::{BackendId, Counter, Interface, Ledger, live};
+use bg_common::abi::{BackendCounter, BackendId, Counter, Interface, Ledger, live};
 use bg_common::control::{Control, Environment};
 use bg_common::pin::PINS_PER_BUCKET;
 use bg_common::reason::Reason;
@@ -228,6 +228,14 @@ impl Datapath {
                 self.maps.interfaces.put(at, Interface { mac: *mac, ..old });
             }
         }
+    }
+
+    /// What was sent to a backend to open connections, and what it answered.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn backend_counter(&self, backend: BackendId) -> Result<BackendCounter, Error> {
+        self.counters.backend(backend)
     }
 
     /// The counters of a service's environment.

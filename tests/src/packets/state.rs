@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, PerCpuArray};
-use bg_common::abi::Counter;
+use bg_common::abi::{BackendCounter, Counter};
 use bg_common::{flow, meta, pin};
 
 use super::tables::{BUCKETS, DEPLOYMENTS, KEY, RECENT, Tables};
@@ -90,6 +90,18 @@ impl Tables {
             sum.bytes += counter.bytes;
             sum.connections += counter.connections;
             sum.overflow += counter.overflow;
+        }
+        Ok(sum)
+    }
+
+    /// What was counted for a backend, summed over all processors.
+    pub fn backend_counter(&self, backend: u16) -> Result<BackendCounter> {
+        let map = self.ebpf.map("BACKEND_COUNTERS").context("no BACKEND_COUNTERS")?;
+        let map: PerCpuArray<_, BackendCounter> = map.try_into()?;
+        let mut sum = BackendCounter::default();
+        for counter in map.get(&backend.into(), 0)?.iter() {
+            sum.syns += counter.syns;
+            sum.syn_acks += counter.syn_acks;
         }
         Ok(sum)
     }
