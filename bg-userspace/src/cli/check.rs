@@ -33,8 +33,8 @@ fn summary(file: &Path, config: &Config) -> serde_json::Value {
         let services = deployment.services.iter().map(|(name, service)| {
             let value = json!({
                 "vip": format!("{}/{}", service.vip, service.protocol),
-                "blue": service.blue,
-                "green": service.green,
+                "blue": backends(&service.blue),
+                "green": backends(&service.green),
             });
             (name.clone(), value)
         });
@@ -43,6 +43,10 @@ fn summary(file: &Path, config: &Config) -> serde_json::Value {
     });
     let deployments: serde_json::Map<_, _> = deployments.collect();
     json!({ "file": file.display().to_string(), "valid": true, "deployments": deployments })
+}
+
+fn backends(list: &[config::Backend]) -> serde_json::Value {
+    list.iter().map(|backend| json!({ "address": backend.address, "weight": backend.weight })).collect()
 }
 
 fn failure(file: &Path, error: &config::Error) -> Failure {

@@ -14,7 +14,7 @@ use super::{
     error::Problem,
     node::{self, LimitsAt},
     section::{At, Notes, Section},
-    types::{Config, OtherPorts, Protocol, RINGS_PER_SERVICE},
+    types::{Backend, Config, OtherPorts, Protocol, RINGS_PER_SERVICE},
 };
 
 /// The kernel counts the bytes of one table with 32 bits.
@@ -38,6 +38,7 @@ pub(super) fn config(text: &str) -> (Option<Config>, Vec<Problem>) {
     root.finish();
     check_vips(&drafts, &notes);
     check_backends(&drafts, &notes);
+    check_families(&drafts, &notes);
     check_limits(&drafts, &limits, &notes);
     let deployments = drafts.into_iter().map(Draft::finish).collect::<Option<_>>();
     let config = deployments.map(|deployments| Config { node, limits: limits.plain(), deployments });
@@ -62,7 +63,7 @@ fn services(drafts: &[Draft]) -> impl Iterator<Item = &ServiceDraft> {
 }
 
 /// Backends of both environments with the name of their list.
-fn backends(service: &ServiceDraft) -> impl Iterator<Item = (String, &At<SocketAddr>)> {
+fn backends(service: &ServiceDraft) -> impl Iterator<Item = (String, &At<Backend>)> {
     let lists = [("blue", &service.blue), ("green", &service.green)];
     lists.into_iter().flat_map(move |(environment, list)| {
         list.iter().map(move |at| (format!("{}.{environment}", service.path), at))
@@ -104,7 +105,8 @@ fn check_backends(drafts: &[Draft], notes: &Notes) {
         .collect();
     let mut seen: BTreeMap<(SocketAddr, Protocol), (String, usize)> = BTreeMap::new();
     for service in services(drafts) {
-        for (list, At { line, value: backend }) in backends(service) {
+        for (list, At { line, value }) in backends(service) {
+            let backend = value.address;
             if let Some(owner) = vips.get(&backend.ip()) {
                 notes.problem(
                     *line,
@@ -112,7 +114,7 @@ fn check_backends(drafts: &[Draft], notes: &Notes) {
                     "name the backend by its own address; the VIP belongs to the node",
                 );
             }
-            let key = (*backend, service.protocol);
+            let key = (backend, service.protocol);
             if let Some((first, first_line)) = seen.get(&key) {
                 notes.problem(
                     *line,
@@ -122,6 +124,24 @@ fn check_backends(drafts: &[Draft], notes: &Notes) {
                 );
             } else {
                 seen.insert(key, (list, *line));
+            }
+        }
+    }
+}
+
+/// Addresses are rewritten, packets are not translated from one family to the other.
+fn check_families(drafts: &[Draft], notes: &Notes) {
+    let family = |address: SocketAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    for service in services(drafts) {
+        let Some(At { value: vip, .. }) = service.vip else { continue };
+        for (list, At { line, value: Backend { address, .. } }) in backends(service) {
+            if address.is_ipv4() != vip.is_ipv4() {
+                let (own, other) = (family(*address), family(vip));
+                notes.problem(
+                    *line,
+                    format!("`{list}` has {address}, an {own} backend behind an {other} VIP, {vip}"),
+                    format!("name it by its {other} address; a service for {own} has a VIP of its own"),
+                );
             }
         }
     }

@@ -6,10 +6,12 @@ use std::{net::SocketAddr, time::Duration};
 use toml::de::DeValue;
 
 use super::{
+    address,
+    backend::backends,
     health,
     node::seconds_or,
-    section::{At, Entry, Section},
-    types::{Deployment, Drain, Gate, Mode, OtherPorts, Protocol, Service},
+    section::{At, Section},
+    types::{Backend, Deployment, Drain, Gate, Mode, OtherPorts, Protocol, Service},
     value,
 };
 
@@ -17,8 +19,6 @@ use super::{
 const MONTH: Duration = Duration::from_hours(24 * 30);
 const YEAR: Duration = Duration::from_hours(24 * 365);
 const NAME_HELP: &str = "use lower-case letters, digits and dashes, at most 31, no dash in front";
-const BACKENDS_HELP: &str = "a list of address:port, such as [\"10.0.1.1:8080\"]; [] if there are \
-                             none yet";
 
 /// Slots of a ring that a backend should have at least, for an even spread.
 const SLOTS_PER_BACKEND: usize = 100;
@@ -42,8 +42,8 @@ pub(super) struct ServiceDraft {
     pub(super) protocol: Protocol,
     pub(super) ring_size: u32,
     pub(super) other_ports: At<OtherPorts>,
-    pub(super) blue: Vec<At<SocketAddr>>,
-    pub(super) green: Vec<At<SocketAddr>>,
+    pub(super) blue: Vec<At<Backend>>,
+    pub(super) green: Vec<At<Backend>>,
     mode: Mode,
     idle_timeout: Duration,
     health: super::Health,
@@ -120,7 +120,7 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
     let draft = ServiceDraft {
         name: name.to_owned(),
         path: section.path().to_owned(),
-        vip: vip.and_then(|entry| entry.read(value::endpoint)),
+        vip: vip.and_then(|entry| entry.read(address::endpoint)),
         protocol: protocol.value,
         ring_size: ring_size(&mut section, largest),
         other_ports,
@@ -138,14 +138,6 @@ fn choice<T: Copy>(section: &mut Section<'_>, key: &'static str, all: &[(&str, T
     let default = At { line: section.line(), value: all[0].1 };
     let found = section.take(key).and_then(|entry| entry.read(|value| value::one_of(value, all)));
     found.unwrap_or(default)
-}
-
-/// The backends that can be read, and how many there are in the file.
-fn backends(section: &mut Section<'_>, key: &'static str) -> (Vec<At<SocketAddr>>, Option<usize>) {
-    let list = section.require(key, BACKENDS_HELP).and_then(|entry| entry.list(BACKENDS_HELP));
-    let count = list.as_ref().map(Vec::len);
-    let read = |element: &Entry<'_>| element.read(value::endpoint);
-    (list.unwrap_or_default().iter().filter_map(read).collect(), count)
 }
 
 fn ring_size(section: &mut Section<'_>, backends: usize) -> u32 {
@@ -191,7 +183,7 @@ impl Draft {
 
 impl ServiceDraft {
     fn finish(self) -> Option<(String, Service)> {
-        let plain = |list: Vec<At<SocketAddr>>| list.into_iter().map(|at| at.value).collect();
+        let plain = |list: Vec<At<Backend>>| list.into_iter().map(|at| at.value).collect();
         let service = Service {
             vip: self.vip?.value,
             protocol: self.protocol,

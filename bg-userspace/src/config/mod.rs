@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
+mod backend;
 mod check;
 mod deployment;
 mod error;
@@ -20,8 +22,8 @@ use std::path::Path;
 pub use self::{
     error::{Error, Problem},
     types::{
-        Config, Deployment, Drain, Gate, Health, HealthKind, Limits, Mode, Node, OtherPorts, Prefix,
-        Protocol, RINGS_PER_SERVICE, Service, XdpMode,
+        Backend, Config, DEFAULT_WEIGHT, Deployment, Drain, Gate, Health, HealthKind, Limits, Mode, Node,
+        OtherPorts, Prefix, Protocol, RINGS_PER_SERVICE, Service, XdpMode,
     },
 };
 

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use toml::de::DeValue;
 
 use super::{
+    address,
     section::{At, Complaint, Section},
     types::{Limits, Node, XdpMode},
     value,
@@ -74,7 +75,7 @@ fn exclude(section: &mut Section<'_>) -> Vec<super::Prefix> {
         .take("exclude")
         .and_then(|entry| entry.list("a list of prefixes, such as exclude = [\"10.9.0.0/16\"]"));
     let elements = elements.unwrap_or_default().into_iter();
-    elements.filter_map(|element| element.read(value::prefix)).map(|at| at.value).collect()
+    elements.filter_map(|element| element.read(address::prefix)).map(|at| at.value).collect()
 }
 
 fn xdp_mode(value: &DeValue<'_>) -> Result<XdpMode, Complaint> {

@@ -159,6 +159,10 @@ impl<'a> Entry<'a> {
         self.line
     }
 
+    pub(super) const fn value(&self) -> &'a DeValue<'a> {
+        self.value
+    }
+
     /// The value as `read` understands it; what it complains about becomes a problem.
     pub(super) fn read<T>(&self, read: impl FnOnce(&DeValue<'_>) -> Result<T, Complaint>) -> Option<At<T>> {
         match read(self.value) {
@@ -189,7 +193,8 @@ impl<'a> Entry<'a> {
         self.notes.problem(self.line, format!("`{}` {what}", self.path), help);
     }
 
-    fn section(&self) -> Option<Section<'a>> {
+    /// The table that it is.
+    pub(super) fn section(&self) -> Option<Section<'a>> {
         if let DeValue::Table(table) = self.value {
             return Some(Section::new(self.notes, self.path.clone(), self.line, table));
         }

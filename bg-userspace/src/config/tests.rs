@@ -99,7 +99,13 @@ fn values_arrive_as_written() {
     assert_eq!(config.limits.syn_memory, 8 << 20);
     let web = &config.deployments["shop"].services["web"];
     assert_eq!(web.vip, "203.0.113.10:443".parse().unwrap());
-    assert_eq!(web.green[1], "10.0.2.2:8080".parse().unwrap());
+    let full = Backend { address: "10.0.2.1:8080".parse().unwrap(), weight: DEFAULT_WEIGHT };
+    let half = Backend { address: "10.0.2.2:8080".parse().unwrap(), weight: 50 };
+    assert_eq!(web.green, [full, half]);
+    let web6 = &config.deployments["shop"].services["web6"];
+    assert_eq!(web6.vip, "[2001:db8::10]:443".parse().unwrap());
+    assert_eq!(web6.blue[0].address, "[2001:db8:1::1]:8080".parse().unwrap());
+    assert!(config.has_ipv6() && !read(BASE).unwrap().has_ipv6());
     let expected = HealthKind::Http {
         paths: vec!["/health".to_owned(), "/ready".to_owned()],
         expect: Some(200),
@@ -202,7 +208,11 @@ fn bad_node_values_are_refused() {
     let long = format!("socket = \"/{}\"", "x".repeat(107));
     refused("node", &long, "longer than the kernel takes", "107");
     refused("node", "vip_interface = \"this-name-is-too-long\"", "interface's name", "15");
-    refused("node", "exclude = [\"10.9.0.0/33\"]", "no IPv4 prefix", "10.9.0.0/16");
+    refused("node", "exclude = [\"10.9.0.0/33\"]", "no prefix", "10.9.0.0/16");
+    refused("node", "exclude = [\"2001:db8::/129\"]", "no prefix", "or 128 for IPv6");
+    refused("node", "exclude = [\"2001:db8::1/32\"]", "bits set behind", "\"2001:db8::/32\"");
+    refused("node", "exclude = [\"::/0\"]", "stands for IPv4 addresses too", "2000::/3");
+    refused("node", "exclude = [\"::ffff:10.0.0.0/104\"]", "stands for IPv4 addresses too", "");
     refused("node", "exclude = [\"10.9.1.0/16\"]", "bits set behind", "\"10.9.0.0/16\"");
     refused("node", "syn_lifetime = \"10ms\"", "out of bounds", "from 1s");
     refused("node", "syn_lifetime = \"1500ms\"", "is 1s 500ms, with a fraction", "whole seconds");
@@ -244,9 +254,69 @@ fn bad_addresses_are_refused() {
     vip("127.0.0.1:443", "loopback", "");
     vip("224.0.0.1:443", "multicast", "");
     vip("255.255.255.255:443", "broadcast", "");
-    vip("[2001:db8::1]:443", "IPv6", "IPv4");
+    vip("2001:db8::1", "no address:port", "\"[2001:db8::1]:8080\"");
+    vip("[2001:db8::1]", "no address:port", "\"[2001:db8::1]:8080\"");
+    vip("[2001:db8::1]:0", "port 0", "from 1");
+    vip("[::]:443", "unspecified", "");
+    vip("[::1]:443", "loopback", "");
+    vip("[ff02::1]:443", "multicast", "");
+    vip("[fe80::1]:443", "link-local", "");
+    vip("[2001:db8::1%2]:443", "zone", "");
+    vip("[::ffff:203.0.113.10]:443", "form of an IPv6 one", "write \"203.0.113.10:443\"");
+    vip("[::203.0.113.10]:443", "reserved", "");
     let text = with("\"10.0.1.2:8080\"", "\n  \"127.0.0.1:8080\",\n");
     one(&text, 16, "`deployments.shop.services.web.blue[1]` is 127.0.0.1:8080, a loopback", "");
+}
+
+#[test]
+fn prefixes_of_both_families_are_read() {
+    let all = ["10.9.0.0/16", "0.0.0.0/0", "192.0.2.1", "2001:db8::/32", "2000::/3", "2001:db8::7"];
+    let quoted: Vec<_> = all.iter().map(|prefix| format!("\"{prefix}\"")).collect();
+    let (text, _) = with_line("node", &format!("exclude = [{}]", quoted.join(", ")));
+    let read: Vec<_> = read(&text).unwrap().node.exclude.iter().map(ToString::to_string).collect();
+    let expected =
+        ["10.9.0.0/16", "0.0.0.0/0", "192.0.2.1/32", "2001:db8::/32", "2000::/3", "2001:db8::7/128"];
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn families_are_not_mixed_in_a_service() {
+    let mixed =
+        "`deployments.shop.services.web.green` has [2001:db8:2::1]:8080, an IPv6 backend behind an IPv4 VIP";
+    one(&with("10.0.2.1:8080", "[2001:db8:2::1]:8080"), 16, mixed, "IPv4 address");
+    let text = with("203.0.113.10:443", "[2001:db8::10]:443");
+    let problems = problems(&text);
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems.iter().all(|problem| problem.what.contains("an IPv4 backend behind an IPv6 VIP")));
+}
+
+#[test]
+fn backend_may_have_a_weight() {
+    let green = |backend: &str| with("\"10.0.2.1:8080\"", backend);
+    let weight = |text: &str| read(text).unwrap().deployments["shop"].services["web"].green[0].weight;
+    assert_eq!(weight(BASE), 100);
+    assert_eq!(weight(&green("{ address = \"10.0.2.1:8080\" }")), 100);
+    assert_eq!(weight(&green("{ address = \"10.0.2.1:8080\", weight = 1000 }")), 1000);
+    let zero = "{ address = \"10.0.2.1:8080\", weight = 0 }, \"10.0.2.2:8080\"";
+    assert_eq!(weight(&green(zero)), 0);
+    let section = "[[deployments.shop.services.web.green]]\naddress = \"10.0.2.1:8080\"\nweight = 7\n";
+    assert_eq!(weight(&(with("green = [\"10.0.2.1:8080\"]\n", "") + section)), 7);
+}
+
+#[test]
+fn bad_backends_are_refused() {
+    let green =
+        |backend: &str, what: &str, help: &str| one(&with("\"10.0.2.1:8080\"", backend), 16, what, help);
+    let place = "`deployments.shop.services.web.green[0]";
+    green("8080", &format!("{place}` must be an address:port, not an integer"), "weight = 50");
+    green("{ weight = 5 }", &format!("{place}.address` is missing"), "address =");
+    green("{ address = \"10.0.2.1\" }", &format!("{place}.address` is \"10.0.2.1\""), ":8080");
+    let with_weight = |weight: &str| format!("{{ address = \"10.0.2.1:8080\", weight = {weight} }}");
+    green(&with_weight("1001"), &format!("{place}.weight` is 1001"), "0 to 1000");
+    green(&with_weight("-1"), "out of bounds", "0 to 1000");
+    green(&with_weight("\"50\""), "must be an integer", "");
+    green(&with_weight("1, wieght = 2"), "unknown key `wieght`", "`weight`?");
+    green(&with_weight("0"), "only backends of weight 0", "above 0");
 }
 
 #[test]

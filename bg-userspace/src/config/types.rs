@@ -12,6 +12,9 @@ use std::{
 /// How many rings the data plane holds room for, per service: base, current and spare.
 pub const RINGS_PER_SERVICE: u64 = 3;
 
+/// The weight of a backend that has none in the file.
+pub const DEFAULT_WEIGHT: u16 = 100;
+
 /// A whole configuration file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -121,12 +124,22 @@ pub struct Service {
     pub idle_timeout: Duration,
     /// What happens to packets for the VIP's address on a port that is no service.
     pub other_ports: OtherPorts,
-    /// Backends of the environment blue.
-    pub blue: Vec<SocketAddr>,
-    /// Backends of the environment green.
-    pub green: Vec<SocketAddr>,
+    /// Backends of the environment blue; of the VIP's address family.
+    pub blue: Vec<Backend>,
+    /// Backends of the environment green; likewise.
+    pub green: Vec<Backend>,
     /// How its backends are checked.
     pub health: Health,
+}
+
+/// One address:port that serves a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share of new connections, relative to the others' of its environment: 0 to 1000. With 0 it
+    /// takes none, and keeps those that it has.
+    pub weight: u16,
 }
 
 /// Protocol of a service.
@@ -183,6 +196,14 @@ pub enum HealthKind {
         /// The Host header; the backend's address if absent.
         host: Option<String>,
     },
+}
+
+impl Config {
+    /// Whether some service's VIP is an IPv6 address; its backends are then, too.
+    pub fn has_ipv6(&self) -> bool {
+        let services = self.deployments.values().flat_map(|deployment| deployment.services.values());
+        services.into_iter().any(|service| service.vip.is_ipv6())
+    }
 }
 
 impl Default for Health {

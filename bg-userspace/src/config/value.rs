@@ -1,20 +1,14 @@
-//! Single values: how a duration, a size, an address is written, and what is said about one that
+//! Single values: how a duration, a size, a name is written, and what is said about one that
 //! is written wrong.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    ops::RangeInclusive,
-    time::Duration,
-};
+use std::{ops::RangeInclusive, time::Duration};
 
 use toml::de::DeValue;
 
-use super::{
-    section::{Complaint, kind, suggest},
-    types::Prefix,
-};
+use super::section::{Complaint, kind, suggest};
 
-type Read<T> = Result<T, Complaint>;
+/// A value, or what is wrong with it.
+pub(super) type Read<T> = Result<T, Complaint>;
 
 pub(super) fn string<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
     value.as_str().ok_or_else(|| {
@@ -111,68 +105,6 @@ pub(super) fn size(value: &DeValue<'_>) -> Read<u64> {
         _ => return Err(wrong()),
     };
     number.checked_mul(unit).ok_or_else(wrong)
-}
-
-/// An address and port that packets can be sent to.
-pub(super) fn endpoint(value: &DeValue<'_>) -> Read<SocketAddr> {
-    let text = string(value, "10.0.1.1:8080")?;
-    let Ok(endpoint) = text.parse::<SocketAddr>() else {
-        let help = if text.parse::<Ipv4Addr>().is_ok() {
-            format!("add the port, such as \"{text}:8080\"")
-        } else {
-            "an IPv4 address and a port, such as \"10.0.1.1:8080\"; names are not looked up".into()
-        };
-        return Err(Complaint::new(format!("is \"{text}\", which is no address:port"), help));
-    };
-    let IpAddr::V4(address) = endpoint.ip() else {
-        return Err(Complaint::new(
-            format!("is {text}, an IPv6 address, which is not supported yet"),
-            "use an IPv4 address",
-        ));
-    };
-    if endpoint.port() == 0 {
-        return Err(Complaint::new(format!("is {text}, and port 0 is no port"), "a port from 1"));
-    }
-    unicast(address).map_err(|what| {
-        Complaint::new(format!("is {text}, {what}"), "use an address that one host answers to")
-    })?;
-    Ok(endpoint)
-}
-
-fn unicast(address: Ipv4Addr) -> Result<(), &'static str> {
-    if address.is_unspecified() || address.octets()[0] == 0 {
-        Err("an unspecified address")
-    } else if address.is_loopback() {
-        Err("a loopback address, which no packet on a wire has")
-    } else if address.is_multicast() {
-        Err("a multicast address")
-    } else if address.is_broadcast() || address.octets()[0] >= 240 {
-        Err("a broadcast or reserved address")
-    } else {
-        Ok(())
-    }
-}
-
-/// A prefix such as `10.9.0.0/16`; a bare address stands for itself alone.
-pub(super) fn prefix(value: &DeValue<'_>) -> Read<Prefix> {
-    let text = string(value, "10.9.0.0/16")?;
-    let (address, length) = text.split_once('/').unwrap_or((text, "32"));
-    let parsed = address.parse::<Ipv4Addr>().ok().zip(length.parse::<u8>().ok());
-    let Some((address, length)) = parsed.filter(|(_, length)| *length <= 32) else {
-        return Err(Complaint::new(
-            format!("is \"{text}\", which is no IPv4 prefix"),
-            "an address and a length up to 32, such as \"10.9.0.0/16\"",
-        ));
-    };
-    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-    let first = Ipv4Addr::from_bits(address.to_bits() & mask);
-    if first != address {
-        return Err(Complaint::new(
-            format!("is {text}, which has bits set behind its length"),
-            format!("did you mean \"{first}/{length}\" or \"{address}/32\"?"),
-        ));
-    }
-    Ok(Prefix { address: IpAddr::V4(address), length })
 }
 
 /// What the kernel accepts as the name of an interface.

@@ -126,7 +126,7 @@ impl<'m> Directory<'m> {
                     .filter(|backend| backend.environment == environment)
                     .map(|backend| backend.address)
                     .collect();
-                let mut new = addresses.clone();
+                let mut new: Vec<SocketAddr> = addresses.iter().map(|backend| backend.address).collect();
                 old.sort_unstable();
                 new.sort_unstable();
                 if old != new {
@@ -162,8 +162,8 @@ impl<'m> Directory<'m> {
             for (environment, addresses) in
                 [(Environment::Blue, &service.blue), (Environment::Green, &service.green)]
             {
-                for &backend in addresses {
-                    let backend = self.add_backend(id, environment, backend)?;
+                for backend in addresses {
+                    let backend = self.add_backend(id, environment, backend.address)?;
                     self.add_endpoint(index, vip, port, backend)?;
                 }
             }
