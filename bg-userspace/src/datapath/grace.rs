@@ -12,7 +12,7 @@ use super::Error;
 type Inner = Array<MapData, u32>;
 
 /// The barrier.
-pub(super) struct Grace {
+pub struct Grace {
     outer: ArrayOfMaps<MapData, Inner>,
     inner: Inner,
 }
@@ -28,7 +28,10 @@ impl Grace {
     }
 
     /// Waits. Returns how long it took, usually 5 to 28 ms.
-    pub(super) fn wait(&mut self) -> Result<Duration, Error> {
+    ///
+    /// # Errors
+    /// When the kernel refuses the barrier.
+    pub fn wait(&mut self) -> Result<Duration, Error> {
         let start = Instant::now();
         self.outer.set(0, &self.inner, 0).map_err(|e| fail("waiting for a grace period", e))?;
         Ok(start.elapsed())

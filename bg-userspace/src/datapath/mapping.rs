@@ -17,7 +17,7 @@ use super::Error;
 /// # Safety
 /// Any bytes are a value of it, it has no padding, its size is a multiple of 8, and its alignment at most
 /// 64. What the program changes while the agent looks is atomic in it.
-pub(super) unsafe trait Shared {}
+pub unsafe trait Shared {}
 
 // SAFETY: an integer.
 unsafe impl Shared for AtomicU64 {}
@@ -41,7 +41,7 @@ unsafe impl Shared for Ledger {}
 unsafe impl Shared for ServiceName {}
 
 /// A mapped array map of `T`.
-pub(super) struct Mapping<T> {
+pub struct Mapping<T> {
     memory: MmapRaw,
     len: usize,
     element: PhantomData<T>,
@@ -60,12 +60,15 @@ impl<T: Shared> Mapping<T> {
     }
 
     /// How many elements there are.
-    pub(super) fn len(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "a map has at least one element")]
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.len
     }
 
     /// An element, shared with the program.
-    pub(super) fn get(&self, index: usize) -> Option<&T> {
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&T> {
         if index >= self.len {
             return None;
         }
@@ -75,7 +78,7 @@ impl<T: Shared> Mapping<T> {
     }
 
     /// Every element.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         (0..self.len).filter_map(|index| self.get(index))
     }
 
@@ -83,7 +86,7 @@ impl<T: Shared> Mapping<T> {
     ///
     /// # Panics
     /// When there is no such element: indices come from sizes that were checked.
-    pub(super) fn put(&self, index: usize, value: T) {
+    pub fn put(&self, index: usize, value: T) {
         assert!(index < self.len, "element {index} of {}", self.len);
         // SAFETY: within the mapping; nobody holds a reference across this call, because the agent's one
         // task is the only user of the mapping on this side.
@@ -93,7 +96,8 @@ impl<T: Shared> Mapping<T> {
 
 impl<T: Shared + Copy> Mapping<T> {
     /// A copy of an element.
-    pub(super) fn read(&self, index: usize) -> Option<T> {
+    #[must_use]
+    pub fn read(&self, index: usize) -> Option<T> {
         self.get(index).copied()
     }
 }

@@ -17,21 +17,35 @@ use super::layout::Sizes;
 use super::mapping::Mapping;
 
 /// The mapped maps.
-pub(super) struct Maps {
-    pub(super) node: Mapping<Node>,
-    pub(super) control: Mapping<AtomicU64>,
-    pub(super) services: Mapping<Service>,
-    pub(super) endpoints: Mapping<Endpoint>,
-    pub(super) backends: Mapping<Backend>,
-    pub(super) rings: Mapping<AtomicU64>,
-    pub(super) pins: Mapping<Bucket<AtomicU64>>,
-    pub(super) locks: Mapping<AtomicU64>,
-    pub(super) recent: Mapping<AtomicU64>,
-    pub(super) census: Mapping<Line<AtomicU64>>,
-    pub(super) deployments: Mapping<Line<AtomicU64>>,
-    pub(super) ledger: Mapping<Ledger>,
-    pub(super) names: Mapping<ServiceName>,
-    pub(super) interfaces: Mapping<Interface>,
+pub struct Maps {
+    /// `NODE`.
+    pub node: Mapping<Node>,
+    /// `CONTROL`.
+    pub control: Mapping<AtomicU64>,
+    /// `SERVICES`.
+    pub services: Mapping<Service>,
+    /// `ENDPOINTS`.
+    pub endpoints: Mapping<Endpoint>,
+    /// `BACKENDS`.
+    pub backends: Mapping<Backend>,
+    /// `RINGS`.
+    pub rings: Mapping<AtomicU64>,
+    /// `PINS`.
+    pub pins: Mapping<Bucket<AtomicU64>>,
+    /// `PIN_LOCKS`.
+    pub locks: Mapping<AtomicU64>,
+    /// `RECENT`.
+    pub recent: Mapping<AtomicU64>,
+    /// `CENSUS`.
+    pub census: Mapping<Line<AtomicU64>>,
+    /// `DEPLOYMENTS`.
+    pub deployments: Mapping<Line<AtomicU64>>,
+    /// `LEDGER`.
+    pub ledger: Mapping<Ledger>,
+    /// `NAMES`.
+    pub names: Mapping<ServiceName>,
+    /// `INTERFACES`.
+    pub interfaces: Mapping<Interface>,
 }
 
 impl Maps {

@@ -2,6 +2,7 @@
 //! and adopting, attaching, rings and control words, pins, the SYN memory, the census, the counters.
 
 mod attach;
+mod bare;
 mod bpffs;
 pub mod clock;
 mod counters;
@@ -30,8 +31,12 @@ use bg_common::reason::Reason;
 use bg_common::ring;
 use bg_common::tables::Tables as _;
 
+pub use self::bare::Bare;
 pub use self::directory::{Deployment, InstalledBackend, InstalledService};
 pub use self::error::Error;
+pub use self::grace::Grace;
+pub use self::mapping::{Mapping, Shared};
+pub use self::maps::Maps;
 pub use self::memory::CensusSummary;
 pub use self::netlink::{hardware_addresses, watch};
 pub use self::open::{Opened, detach};
