@@ -6,6 +6,7 @@
 //! half a microsecond, and nothing is evicted that is still alive.
 
 use crate::abi::live;
+use crate::control::Environment;
 use crate::decide::Segment;
 use crate::flow::Flow;
 use crate::meta::{Direction, Meta};
@@ -67,4 +68,54 @@ pub fn flows<W: Word>(line: &[W]) -> impl Iterator<Item = Seen> + '_ {
     line.chunks_exact(2)
         .map(|pair| Seen { tag: pair[0].load(), meta: Meta(pair[1].load()) })
         .filter(|seen| seen.tag != 0)
+}
+
+/// A flow that has sent FIN both ways is over after so many seconds of silence.
+const LINGER: u32 = 120;
+
+/// What the census knows of the environment that is being left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CensusSummary {
+    /// Flows seen since the switch.
+    pub seen: u64,
+    /// Of those, not over: seen within the horizon, and either open or closed just now.
+    pub alive: u64,
+    /// Seconds since the last packet of any of them.
+    pub last_seen: Option<u32>,
+}
+
+/// Counts the flows of the leaving environment that were seen since `since`, and makes room: flows of
+/// other drains are taken out. The services are told apart by `deployment_of` their numbers.
+pub fn count<T: Tables>(
+    tables: &T,
+    deployment_of: impl Fn(u16) -> Option<u16>,
+    deployment: u16,
+    leaving: Environment,
+    since: u32,
+    horizon: u32,
+) -> CensusSummary {
+    let seconds = tables.seconds();
+    let mut summary = CensusSummary::default();
+    for line in (0..=tables.node().census_mask).filter_map(|bucket| tables.census(bucket)) {
+        for pair in line.chunks_exact(2) {
+            let Some(flow) = flows(pair).next() else { continue };
+            if deployment_of(flow.meta.service()) != Some(deployment) {
+                continue;
+            }
+            let age = flow.meta.age(seconds);
+            let stale =
+                flow.meta.place() != leaving as u16 || age > seconds.wrapping_sub(since).saturating_add(1);
+            if stale {
+                // The program may write to it once more after this; the flow is noted anew with its next
+                // packet then.
+                pair[0].compare_exchange(flow.tag, 0);
+                continue;
+            }
+            summary.seen += 1;
+            summary.last_seen = Some(summary.last_seen.map_or(age, |last| last.min(age)));
+            let limit = if flow.meta.finished() { horizon.min(LINGER) } else { horizon };
+            summary.alive += u64::from(age < limit);
+        }
+    }
+    summary
 }

@@ -233,7 +233,10 @@ impl<T: Tables> Situation<'_, T> {
 
     #[inline(always)]
     fn opened(&self, backend: BackendId) -> Route {
-        self.entered(self.control.current().environment);
+        // By the backend, because a current ring may lead to both environments.
+        if let Some(known) = self.tables.backend(backend) {
+            self.entered(Environment::from_bit(known.environment));
+        }
         Route { backend, overflow: false }
     }
 

@@ -5,12 +5,12 @@ use core::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::vec::Vec;
 
-use crate::abi::{self, Backend, BackendId, NO_BACKEND, Node, Service, live};
+use crate::abi::{self, Backend, BackendId, NO_BACKEND, Node, Service};
 use crate::control::{Control, Environment, Phase, Ring};
 use crate::flow::Flow;
 use crate::pin::{Bucket, Pin};
 use crate::tables::{Line, Tables};
-use crate::{census, recent, ring};
+use crate::{census, ring};
 
 /// The tables of a small node.
 #[derive(Debug)]
@@ -126,17 +126,6 @@ impl Host {
     /// Lets time pass.
     pub fn wait(&self, seconds: u64) {
         self.nanoseconds.fetch_add(seconds << 30, SeqCst);
-    }
-
-    /// Clears the older filter of a deployment and makes it the active one.
-    pub fn rotate(&self, deployment: u16) {
-        let line = &self.deployments[usize::from(deployment)];
-        let next = (line[live::RECENT_ACTIVE].load(SeqCst) as u32 & 1) ^ 1;
-        let mask = self.node.recent_mask;
-        for word in 0..=mask {
-            self.recent[recent::index(mask, deployment, next, word) as usize].store(0, SeqCst);
-        }
-        line[live::RECENT_ACTIVE].store(next.into(), SeqCst);
     }
 
     /// Every flow in the census.

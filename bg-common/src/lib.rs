@@ -9,6 +9,7 @@ extern crate std;
 
 pub mod abi;
 pub mod census;
+pub mod clear;
 pub mod control;
 pub mod decide;
 pub mod flow;

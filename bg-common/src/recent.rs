@@ -70,6 +70,22 @@ pub fn has<T: Tables>(tables: &T, deployment: u16, flow: &Flow, isn: u32) -> boo
     held(0) || held(1)
 }
 
+/// Clears the older filter of a deployment and makes it the active one. What it forgets is at least one
+/// rotation old.
+pub fn rotate<T: Tables>(tables: &T, deployment: u16) {
+    let Some(line) = tables.deployment(deployment) else { return };
+    let older = active(line) ^ 1;
+    let mask = tables.node().recent_mask;
+    for word in 0..=mask {
+        if let Some(word) = tables.recent(index(mask, deployment, older, word))
+            && word.load() != 0
+        {
+            word.store(0);
+        }
+    }
+    line[live::RECENT_ACTIVE].store(older.into());
+}
+
 /// Probability that a filter takes a new SYN for a known one, from the set bits of a sample of its words.
 #[must_use]
 pub fn false_positive_rate(words: impl Iterator<Item = u64>) -> f64 {
@@ -93,9 +109,9 @@ mod tests {
         let flow = host.flow(1);
         add(&host, 0, &flow, 77);
         assert!(has(&host, 0, &flow, 77));
-        host.rotate(0);
+        rotate(&host, 0);
         assert!(has(&host, 0, &flow, 77));
-        host.rotate(0);
+        rotate(&host, 0);
         assert!(!has(&host, 0, &flow, 77));
     }
 

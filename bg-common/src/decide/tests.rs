@@ -239,6 +239,23 @@ fn a_syn_stamps_the_environment_that_it_enters() {
 }
 
 #[test]
+fn a_ring_that_leads_to_both_environments_stamps_the_one_that_was_entered() {
+    let host = Host::default();
+    let service = host.service(0);
+    let mixed: std::vec::Vec<_> = (0..RING_SIZE as u16).map(|slot| slot % 4).collect();
+    for (i, element) in ring::pack(&mixed).enumerate() {
+        host.rings[(service.ring_base + 2 * service.ring_stride) as usize + i].store(element, SeqCst);
+    }
+    host.set(0, Phase::Drain, BLUE, (2, Blue));
+    for number in 1..50 {
+        host.wait(1);
+        let entered = environment(go(&host, &host.flow(number), &syn(7)).unwrap());
+        let stamp = &host.deployments[0][live::LAST_SYN + entered as usize];
+        assert_eq!(stamp.load(SeqCst), u64::from(host.seconds()), "{entered:?}");
+    }
+}
+
+#[test]
 fn two_choices_fill_most_of_the_table_before_anything_overflows() {
     let host = Host::new(1, 256);
     flip(&host);

@@ -7,13 +7,13 @@ use std::vec::Vec;
 
 use super::{answer, data, environment, go, replied, syn};
 use crate::abi::BackendId;
+use crate::clear::{Agent, Pins};
 use crate::control::Environment::{self, Blue, Green};
 use crate::control::Phase;
 use crate::decide::Segment;
 use crate::flow::Flow;
 use crate::host::Host;
 use crate::tables::Tables as _;
-use crate::{recent, ring};
 use proptest::prelude::*;
 
 const CLIENTS: usize = 4;
@@ -209,20 +209,16 @@ impl World {
 
     /// As the agent does after a grace period.
     fn clear(&self) {
-        use core::sync::atomic::Ordering::SeqCst;
-        for pin in self.host.used_pins() {
-            let flow = Flow::from_tag(&self.host.node.key, pin.tag.load(SeqCst));
-            for hold in [pin.half(), pin.established()].into_iter().flatten() {
-                recent::add(&self.host, 0, &flow, hold.isn());
-                let slot = ring::slot(flow.hash, crate::host::RING_SIZE);
-                let base = ring::backend(&self.host, &self.host.service(0), self.base.0, slot);
-                let left = environment(hold.backend()) != self.current.1;
-                assert!(left || base == Some(hold.backend()), "a pin that would disagree");
-            }
-            for word in [&pin.half, &pin.established, &pin.meta, &pin.tag] {
-                word.store(0, SeqCst);
+        struct Alone;
+        impl Agent for Alone {
+            type Error = core::convert::Infallible;
+            fn grace(&mut self) -> Result<(), Self::Error> {
+                Ok(())
             }
         }
+        let services = [Some(self.host.service(0))];
+        let stay = Pins::new(&self.host, &services).clear(&mut Alone, 0, self.host.control(0));
+        assert_eq!(stay, Ok(0), "a pin that would disagree");
     }
 }
 
