@@ -22,16 +22,22 @@ use crate::packet::{Frame, Packet};
 pub struct Host {
     /// The tables of the rule.
     pub tables: bg_common::host::Host,
-    services: Vec<Service>,
-    endpoints: Vec<Endpoint>,
-    interfaces: Vec<Interface>,
-    next_hops: Vec<Cell<NextHop>>,
-    counters: Vec<Cell<Counter>>,
-    backend_counters: Vec<Cell<BackendCounter>>,
+    /// `SERVICES`.
+    pub services: Vec<Service>,
+    /// `ENDPOINTS`.
+    pub endpoints: Vec<Endpoint>,
+    /// `INTERFACES`.
+    pub interfaces: Vec<Interface>,
+    /// `NEXTHOP`.
+    pub next_hops: Vec<Cell<NextHop>>,
+    /// `COUNTERS`.
+    pub counters: Vec<Cell<Counter>>,
+    /// `BACKEND_COUNTERS`.
+    pub backend_counters: Vec<Cell<BackendCounter>>,
     /// `EXCLUDED`: prefixes with their lengths, in bits of a mapped address.
     pub excluded: Vec<(Address, u32)>,
-    /// What the routing table answers, by destination; `Answer::Nowhere` for all others.
-    pub routes: Vec<([u8; 4], Answer)>,
+    /// The routing table: prefixes as above and its answers; [`Host::add_route`] adds to it.
+    pub routes: Vec<(Address, u32, Answer)>,
     /// What it was asked.
     pub queries: RefCell<Vec<Query>>,
     /// The timer tick.
@@ -39,7 +45,9 @@ pub struct Host {
 }
 
 /// Entries of `SERVICES` and `ENDPOINTS`.
-const ENTRIES: usize = 64;
+pub const ENTRIES: usize = 64;
+/// Services that are counted.
+const SERVICES: usize = 16;
 
 impl Host {
     /// Over the tables of a rule, without services, endpoints, interfaces and routes.
@@ -53,7 +61,7 @@ impl Host {
             endpoints: std::vec![NO_ENDPOINT; ENTRIES],
             interfaces: std::vec![NO_INTERFACE; INTERFACES as usize],
             next_hops: std::vec![Cell::new(NO_HOP); NEXT_HOPS as usize],
-            counters: std::vec![Cell::default(); REASON_COUNTERS as usize + 16],
+            counters: std::vec![Cell::default(); REASON_COUNTERS as usize + 2 * SERVICES],
             backend_counters: std::vec![Cell::default(); ENTRIES],
             excluded: Vec::new(),
             routes: Vec::new(),
@@ -90,6 +98,14 @@ impl Host {
         let mut near = (0..INTERFACE_PROBES).map(|probe| ((index + probe) % INTERFACES) as usize);
         let free = near.find(|&i| self.interfaces[i].index == 0).expect("room among the interfaces");
         self.interfaces[free] = Interface { index, mac, ..NO_INTERFACE };
+    }
+
+    /// Lets the routing table answer this for a prefix, its length in bits of a mapped address; the
+    /// longest prefix counts. Without any it is `Answer::Nowhere`.
+    pub fn add_route(&mut self, prefix: Address, length: u32, answer: Answer) {
+        self.routes.retain(|route| (route.0, route.1) != (prefix, length));
+        self.routes.push((prefix, length, answer));
+        self.routes.sort_by_key(|route| core::cmp::Reverse(route.1));
     }
 
     /// How often a packet ended for a reason.
@@ -233,11 +249,7 @@ impl Kernel for Host {
     }
 
     fn excluded(&self, client: &Address) -> bool {
-        let bits = |address: &Address| u128::from_be_bytes(address.0);
-        self.excluded.iter().any(|(prefix, length)| {
-            let different = (bits(prefix) ^ bits(client)).leading_zeros();
-            different >= *length
-        })
+        self.excluded.iter().any(|(prefix, length)| covers(prefix, *length, client))
     }
 
     fn jiffies(&self) -> u32 {
@@ -246,12 +258,18 @@ impl Kernel for Host {
 
     fn route(&self, query: &Query) -> Answer {
         self.queries.borrow_mut().push(*query);
-        let to = query.destination.to_ne_bytes();
+        let to = Address::v4(query.destination.to_ne_bytes());
         self.routes
             .iter()
-            .find(|(destination, _)| *destination == to)
-            .map_or(Answer::Nowhere, |route| route.1)
+            .find(|(prefix, length, _)| covers(prefix, *length, &to))
+            .map_or(Answer::Nowhere, |route| route.2)
     }
+}
+
+/// Whether an address has a prefix of this length.
+fn covers(prefix: &Address, length: u32, address: &Address) -> bool {
+    let bits = |address: &Address| u128::from_be_bytes(address.0);
+    (bits(prefix) ^ bits(address)).leading_zeros() >= length
 }
 
 const NOWHERE: Address = Address([0; 16]);

@@ -48,9 +48,9 @@ fn node() -> Host {
             excludes: 0,
             pad: [0; 18],
         });
-        host.routes.push((address, hop(LAN, LAN_MAC, BACKEND_MAC)));
+        host.add_route(Address::v4(address), 128, hop(LAN, LAN_MAC, BACKEND_MAC));
     }
-    host.routes.push((CLIENT, hop(WAN, WAN_MAC, CLIENT_MAC)));
+    host.add_route(Address::v4(CLIENT), 128, hop(WAN, WAN_MAC, CLIENT_MAC));
     host.add_interface(WAN, WAN_MAC);
     host.add_interface(LAN, LAN_MAC);
     host

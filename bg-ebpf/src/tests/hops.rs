@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use bg_common::abi::NEXT_HOP_JIFFIES;
+use bg_common::abi::{Address, NEXT_HOP_JIFFIES};
 use bg_common::reason::Reason;
 
 use super::{ACK, BACKENDS, CLIENT, CLIENT_MAC, LAN, LAN_MAC, WAN, arrive, frame, from_client, hop, node};
@@ -51,7 +51,7 @@ fn destinations_that_share_an_entry_take_turns() {
     let mut host = node();
     // 2^10 apart, and as far apart above: the same place.
     let other = [192, 0, 2 ^ 4, 7 ^ 1];
-    host.routes.push((other, hop(LAN, LAN_MAC, CLIENT_MAC)));
+    host.add_route(Address::v4(other), 128, hop(LAN, LAN_MAC, CLIENT_MAC));
     for _ in 0..3 {
         assert_eq!(reply(&host, CLIENT), Action::Redirect(WAN));
         assert_eq!(reply(&host, other), Action::Transmit);
@@ -68,8 +68,7 @@ fn only_hops_are_kept() {
         (Answer::Failed, Reason::Failed),
     ] {
         let mut host = node();
-        host.routes.retain(|(destination, _)| *destination != CLIENT);
-        host.routes.push((CLIENT, answer));
+        host.add_route(Address::v4(CLIENT), 128, answer);
         reply(&host, CLIENT);
         reply(&host, CLIENT);
         assert_eq!(asked(&host), 2);
