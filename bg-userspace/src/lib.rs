@@ -2,9 +2,11 @@
 
 pub mod agent;
 pub mod api;
+pub mod boundary;
 pub mod cli;
 pub mod config;
 pub mod datapath;
 pub mod health;
+pub mod journal;
 pub mod maglev;
 pub mod rollout;

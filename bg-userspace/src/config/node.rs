@@ -29,6 +29,7 @@ pub(super) fn node(root: &mut Section<'_>) -> Node {
             .and_then(|entry| entry.read(xdp_mode))
             .map_or(XdpMode::Native, |mode| mode.value),
         pin_dir: path(&mut section, "pin_dir", "/sys/fs/bpf/bluegreen", usize::MAX),
+        state_dir: path(&mut section, "state_dir", "/var/lib/bluegreen", usize::MAX),
         socket: path(&mut section, "socket", "/run/bluegreen/bgd.sock", SOCKET_PATH_MAX),
         vip_interface: section
             .take("vip_interface")

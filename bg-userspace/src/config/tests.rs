@@ -80,6 +80,7 @@ fn example_is_valid_and_names_every_default() {
     assert_eq!(config.limits, Limits { pins: 1 << 20, ..defaults.limits });
     assert_eq!(config.node.syn_lifetime, defaults.node.syn_lifetime);
     assert_eq!(config.node.pin_dir, defaults.node.pin_dir);
+    assert_eq!(config.node.state_dir, defaults.node.state_dir);
     assert_eq!(config.node.socket, defaults.node.socket);
     assert_eq!(config.node.vip_interface, defaults.node.vip_interface);
     let (web, default) = (&shop.services["web"], &defaults.deployments["shop"].services["web"]);
@@ -204,6 +205,7 @@ fn kinds_of_values_are_checked() {
 fn bad_node_values_are_refused() {
     refused("node", "xdp_mode = \"natve\"", "not supported", "\"native\"?");
     refused("node", "pin_dir = \"bluegreen\"", "not an absolute path", "/sys/fs/bpf/bluegreen");
+    refused("node", "state_dir = \"bluegreen\"", "not an absolute path", "/var/lib/bluegreen");
     refused("node", "socket = \"bgd.sock\"", "not an absolute path", "/run/bluegreen/bgd.sock");
     let long = format!("socket = \"/{}\"", "x".repeat(107));
     refused("node", &long, "longer than the kernel takes", "107");

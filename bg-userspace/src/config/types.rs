@@ -35,6 +35,8 @@ pub struct Node {
     pub xdp_mode: XdpMode,
     /// Where maps and links are pinned; an absolute path, which must lie on a bpffs.
     pub pin_dir: PathBuf,
+    /// Where the journal is kept; an absolute path, on a file system that survives a reboot.
+    pub state_dir: PathBuf,
     /// The control socket; an absolute path.
     pub socket: PathBuf,
     /// The interface that the VIPs are added to.

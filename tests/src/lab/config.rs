@@ -81,6 +81,7 @@ fn node(topology: &Topology, settings: &Settings) -> String {
 interfaces = {interfaces:?}
 xdp_mode = \"native\"
 pin_dir = \"{pins}/bluegreen{suffix}\"
+state_dir = \"{state}\"
 socket = \"{socket}\"
 vip_interface = \"lo\"
 # How long a SYN may still arrive after it was sent. Nothing here is slower than a millisecond; out in
@@ -93,6 +94,7 @@ ring_entries = 65536
 ",
         interfaces = topology.interfaces(),
         pins = topology.workdir.bpffs().display(),
+        state = topology.workdir.join(format!("state{suffix}")).display(),
         socket = topology.workdir.join(format!("bgd{suffix}.sock")).display(),
         lifetime = settings.syn_lifetime,
     )
