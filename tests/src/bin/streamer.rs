@@ -25,9 +25,9 @@ struct Cli {
 enum Command {
     /// Serve streams. SIGUSR1 turns the health page over, SIGTERM ends it.
     Serve {
-        /// Where to serve.
-        #[arg(long)]
-        listen: SocketAddr,
+        /// Where to serve; may be given more than once.
+        #[arg(long, required = true)]
+        listen: Vec<SocketAddr>,
         /// Where to answer GET /health.
         #[arg(long)]
         health: Option<SocketAddr>,

@@ -127,6 +127,7 @@ mod tests {
             from: "198.51.100.10:4000".parse().unwrap(),
             to: "203.0.113.10:80".parse().unwrap(),
             sequence: isn,
+            acknowledgement: 0,
             flags: SYN,
         }
     }

@@ -1,6 +1,6 @@
 //! The agent's configuration for a laboratory.
 
-use super::fleet::{HEALTH_PORT, STREAM_PORT};
+use super::fleet::{HEALTH_PORT, PLAIN_PORT, STREAM_PORT};
 use super::nginx::HTTP_PORT;
 use super::topology::{Topology, VIP};
 use super::{Environment, word};
@@ -14,6 +14,8 @@ pub const DEPLOYMENT: &str = "shop";
 pub const WEB: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
 /// The virtual address of the service `stream`.
 pub const STREAM: SocketAddrV4 = SocketAddrV4::new(VIP, 7000);
+/// The virtual address of the service `plain`.
+pub const PLAIN: SocketAddrV4 = SocketAddrV4::new(VIP, 7001);
 
 /// What a laboratory may want otherwise.
 #[derive(Clone, Debug)]
@@ -22,6 +24,12 @@ pub struct Settings {
     pub web: bool,
     /// Whether `stream` is probed by plain TCP on its own port, as if it had no health page.
     pub plain_probes: bool,
+    /// Whether the service `plain` is there too: `stream` once more, probed by plain TCP.
+    pub plain: bool,
+    /// How many pins there is room for; the agent's default if absent.
+    pub pins: Option<u32>,
+    /// How long a silent connection keeps its pin; the agent's default if absent.
+    pub idle_timeout: Option<String>,
     /// How long a SYN is remembered.
     pub syn_lifetime: String,
     /// After how long without a packet an old flow is presumed gone.
@@ -38,6 +46,9 @@ impl Default for Settings {
         Self {
             web: false,
             plain_probes: false,
+            plain: false,
+            pins: None,
+            idle_timeout: None,
             syn_lifetime: "2s".into(),
             idle_horizon: "5s".into(),
             deadline: None,
@@ -63,14 +74,17 @@ idle_horizon = \"{horizon}\"
     );
     if settings.web {
         let probes = Probes::Http { port: HTTP_PORT, paths: "[\"/health\", \"/ready\"]" };
-        out += &service(topology, "web", WEB, HTTP_PORT, probes);
+        out += &service(topology, settings, "web", WEB, HTTP_PORT, probes);
     }
     let probes = if settings.plain_probes {
         Probes::Tcp
     } else {
         Probes::Http { port: HEALTH_PORT, paths: "[\"/health\"]" }
     };
-    out += &service(topology, "stream", STREAM, STREAM_PORT, probes);
+    out += &service(topology, settings, "stream", STREAM, STREAM_PORT, probes);
+    if settings.plain {
+        out += &service(topology, settings, "plain", PLAIN, PLAIN_PORT, Probes::Tcp);
+    }
     out
 }
 
@@ -90,13 +104,14 @@ syn_lifetime = \"{lifetime}\"
 
 [limits]
 ring_entries = 65536
-
+{room}
 ",
         interfaces = topology.interfaces(),
         pins = topology.workdir.bpffs().display(),
         state = topology.workdir.join(format!("state{suffix}")).display(),
         socket = topology.workdir.join(format!("bgd{suffix}.sock")).display(),
         lifetime = settings.syn_lifetime,
+        room = settings.pins.map_or(String::new(), |pins| format!("pins = {pins}\n")),
     )
 }
 
@@ -107,7 +122,16 @@ enum Probes {
     Http { port: u16, paths: &'static str },
 }
 
-fn service(topology: &Topology, name: &str, vip: SocketAddrV4, port: u16, probes: Probes) -> String {
+fn service(
+    topology: &Topology,
+    settings: &Settings,
+    name: &str,
+    vip: SocketAddrV4,
+    port: u16,
+    probes: Probes,
+) -> String {
+    let idle = settings.idle_timeout.as_ref();
+    let idle = idle.map_or(String::new(), |time| format!("idle_timeout = \"{time}\"\n"));
     let side = |environment: Environment| {
         let backends = topology.environment(environment);
         let addresses = backends.map(|backend| format!("{}:{port}", backend.address));
@@ -122,7 +146,7 @@ fn service(topology: &Topology, name: &str, vip: SocketAddrV4, port: u16, probes
 [deployments.{DEPLOYMENT}.services.{name}]
 vip = \"{vip}\"
 ring_size = 1021
-{blue}
+{idle}{blue}
 {green}
 [deployments.{DEPLOYMENT}.services.{name}.health]
 {kind}

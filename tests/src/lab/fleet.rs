@@ -10,6 +10,8 @@ use std::process::Command;
 
 /// Where every streamer serves.
 pub const STREAM_PORT: u16 = 9000;
+/// Where it serves the same once more, for a service without a health page.
+pub const PLAIN_PORT: u16 = 9002;
 /// Where it answers health checks.
 pub const HEALTH_PORT: u16 = 9001;
 
@@ -40,6 +42,13 @@ impl Fleet {
     /// The server of the backend with this place in the topology.
     pub fn server(&mut self, place: usize) -> Result<&mut Process> {
         self.servers.get_mut(place).context("no such server")
+    }
+
+    /// Starts the server of this place again after it was killed; its log goes on.
+    pub fn revive(&mut self, topology: &Topology, place: usize) -> Result<()> {
+        let backend = topology.backends.get(place).context("no such backend")?;
+        *self.server(place)? = start(topology, backend)?;
+        Ok(())
     }
 
     /// Turns the health page of a whole environment over.
@@ -87,6 +96,7 @@ fn start(topology: &Topology, backend: &Backend) -> Result<Process> {
         .args(["serve", "--name", &backend.name])
         .args(["--version", release(backend.environment)])
         .args(["--listen", &address(STREAM_PORT)])
+        .args(["--listen", &address(PLAIN_PORT)])
         .args(["--health", &address(HEALTH_PORT)])
         .arg("--log")
         .arg(topology.workdir.join(log_name(backend)))

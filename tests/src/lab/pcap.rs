@@ -20,6 +20,8 @@ pub struct Segment {
     pub to: SocketAddrV4,
     /// Sequence number.
     pub sequence: u32,
+    /// Acknowledgement number.
+    pub acknowledgement: u32,
     /// The flag byte.
     pub flags: u8,
 }
@@ -64,6 +66,7 @@ fn segment(at_ns: u64, frame: &[u8]) -> Option<Segment> {
         from: SocketAddrV4::new(address(12)?, port(0)?),
         to: SocketAddrV4::new(address(16)?, port(2)?),
         sequence: u32::from_be_bytes(tcp.get(4..8)?.try_into().ok()?),
+        acknowledgement: u32::from_be_bytes(tcp.get(8..12)?.try_into().ok()?),
         flags: *tcp.get(13)?,
     })
 }
@@ -101,6 +104,7 @@ mod tests {
             from: "198.51.100.10:12345".parse().unwrap(),
             to: "203.0.113.10:80".parse().unwrap(),
             sequence: 0x0102_0304,
+            acknowledgement: 0,
             flags: SYN,
         };
         assert_eq!(segments(&file(0xa1b2_3c4d, 900)).unwrap(), [expected]);

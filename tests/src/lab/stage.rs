@@ -28,7 +28,11 @@ pub struct Stage {
 impl Stage {
     /// Sets up a network with so many backends in each environment, and starts everything.
     pub fn new(blue: u8, green: u8, settings: &Settings) -> Result<Self> {
-        let topology = Topology::new(blue, green)?;
+        Self::on(Topology::new(blue, green)?, settings)
+    }
+
+    /// Starts everything on a network that is there.
+    pub fn on(topology: Topology, settings: &Settings) -> Result<Self> {
         let fleet = Fleet::start(&topology)?;
         let nginx = if settings.web { nginx::start(&topology)? } else { Vec::new() };
         let config = topology.workdir.write("bgd.toml", &config::text(&topology, settings))?;

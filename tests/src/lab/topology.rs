@@ -18,6 +18,10 @@ pub const CLIENTS: [Ipv4Addr; 4] = [
     Ipv4Addr::new(198, 51, 100, 12),
     Ipv4Addr::new(198, 51, 100, 13),
 ];
+/// The addresses that a stranger pretends to have, when there is one.
+pub const STRANGERS: (Ipv4Addr, u8) = (Ipv4Addr::new(100, 64, 0, 0), 10);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+const STRANGER_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const CLIENT_GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The only interface of a client or backend.
 pub const FAR_END: &str = "eth0";
@@ -47,9 +51,11 @@ pub struct Topology {
     pub node: Namespace,
     /// Blue first, in order.
     pub backends: Vec<Backend>,
+    /// Where floods and forged packets come from, if [`Topology::admit_stranger`] was called.
+    pub stranger: Option<Namespace>,
     /// Configuration, logs and pins.
     pub workdir: Workdir,
-    _passes: Vec<OwnedFd>,
+    passes: Vec<OwnedFd>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -78,7 +84,18 @@ impl Topology {
                 passes.push(pass);
             }
         }
-        Ok(Self { client, node, backends, workdir, _passes: passes, _turn: turn })
+        Ok(Self { client, node, backends, stranger: None, workdir, passes, _turn: turn })
+    }
+
+    /// Joins one more namespace to the node, for packets that no client sends. What is sent to
+    /// [`STRANGERS`] arrives there and is not answered.
+    pub fn admit_stranger(&mut self) -> Result<()> {
+        let stranger = Namespace::create("stranger")?;
+        self.passes.push(join(&self.node, "x0", STRANGER_GATEWAY, &stranger, &[STRANGER])?);
+        let (network, bits) = STRANGERS;
+        self.node.ip(&["route", "add", &format!("{network}/{bits}"), "via", &STRANGER.to_string()])?;
+        self.stranger = Some(stranger);
+        Ok(())
     }
 
     /// The backends of one environment.
@@ -89,7 +106,8 @@ impl Topology {
     /// The node's interfaces, the client's first.
     pub fn interfaces(&self) -> Vec<String> {
         let ports = self.backends.iter().map(|backend| backend.port.clone());
-        std::iter::once("c0".to_owned()).chain(ports).collect()
+        let stranger = self.stranger.iter().map(|_| "x0".to_owned());
+        std::iter::once("c0".to_owned()).chain(stranger).chain(ports).collect()
     }
 
     /// The node's interfaces that carry an XDP program.

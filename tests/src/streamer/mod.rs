@@ -6,5 +6,6 @@ pub mod health;
 pub mod load;
 pub mod requests;
 pub mod serve;
+pub(crate) mod session;
 pub mod stream;
 pub mod tally;

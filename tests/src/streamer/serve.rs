@@ -14,12 +14,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{Sender, channel};
 
 /// What a server is told at its start.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where it serves streams.
-    pub listen: SocketAddr,
+    pub listen: Vec<SocketAddr>,
     /// Where it answers `GET /health`.
     pub health: Option<SocketAddr>,
     /// Its name; what comes before the dash is its environment.
@@ -32,7 +33,10 @@ pub struct Options {
 
 /// Serves until SIGTERM or SIGINT. SIGUSR1 turns its health over.
 pub async fn serve(options: Options) -> Result<()> {
-    let listener = bind(options.listen).await?;
+    let (arrivals, mut arrived) = channel(64);
+    for address in &options.listen {
+        tokio::spawn(accept(bind(*address).await?, arrivals.clone()));
+    }
     let healthy = Arc::new(AtomicBool::new(true));
     if let Some(address) = options.health {
         let listener = bind(address).await?;
@@ -57,18 +61,27 @@ pub async fn serve(options: Options) -> Result<()> {
                 let was = healthy.fetch_xor(true, Ordering::Relaxed);
                 eprintln!("streamer: {} now says that it is {}", options.name, if was { "ill" } else { "well" });
             }
-            accepted = listener.accept() => {
-                let Ok((stream, peer)) = accepted else {
-                    // The peer's doing, or a shortage that passes.
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                };
+            Some((stream, peer)) = arrived.recv() => {
                 if let Some(log) = &mut log {
                     writeln!(log, "{} {peer}", realtime_ns()).context("write the log")?;
                 }
                 number += 1;
                 tokio::spawn(connection(stream, peer, banner(&options, number)));
             }
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, arrivals: Sender<(TcpStream, SocketAddr)>) {
+    loop {
+        match listener.accept().await {
+            Ok(arrival) => {
+                if arrivals.send(arrival).await.is_err() {
+                    return;
+                }
+            }
+            // The peer's doing, or a shortage that passes.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
