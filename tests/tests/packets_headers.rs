@@ -1,7 +1,7 @@
 //! Packets that are broken, forged, or none of ours. What is to a service and cannot be sound is dropped;
 //! what is not ours is the kernel's, however odd.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bg_common::reason::Reason;
 use bg_tests::packets::craft::{DF, MF};
@@ -10,7 +10,7 @@ use bg_tests::packets::{Action, Rig, Segment, flags};
 
 /// The same packet to an address that is no VIP.
 fn elsewhere(segment: &Segment) -> Segment {
-    Segment { destination: SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), 443), ..segment.clone() }
+    Segment { destination: SocketAddr::from(([198, 51, 100, 1], 443)), ..segment.clone() }
 }
 
 /// Sends a packet with one byte changed, to a service and elsewhere.
@@ -158,12 +158,12 @@ fn frames_for_another_hardware_address_are_the_kernels() {
 fn other_destinations_and_ports() {
     Rig::run("elsewhere", |rig| {
         let to = |destination| Segment { destination, ..Segment::to_service(flags::SYN) }.bytes();
-        rig.expect_untouched(&to(SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 9), 443)), Reason::NotService);
-        rig.expect_untouched(&to(SocketAddrV4::new(*WEB.ip(), 444)), Reason::NotService);
-        rig.expect_untouched(&to(SocketAddrV4::new(*WEB.ip(), 0)), Reason::NotService);
-        rig.expect_drop(&to(SocketAddrV4::new(*EDGE.ip(), 444)), Reason::OtherPort);
+        rig.expect_untouched(&to(SocketAddr::from(([203, 0, 113, 9], 443))), Reason::NotService);
+        rig.expect_untouched(&to(SocketAddr::new(WEB.ip(), 444)), Reason::NotService);
+        rig.expect_untouched(&to(SocketAddr::new(WEB.ip(), 0)), Reason::NotService);
+        rig.expect_drop(&to(SocketAddr::new(EDGE.ip(), 444)), Reason::OtherPort);
         // The entry of the VIP itself has port 0: it is no service.
-        rig.expect_drop(&to(SocketAddrV4::new(*EDGE.ip(), 0)), Reason::OtherPort);
+        rig.expect_drop(&to(SocketAddr::new(EDGE.ip(), 0)), Reason::OtherPort);
     });
 }
 
@@ -171,20 +171,18 @@ fn other_destinations_and_ports() {
 #[test]
 fn impossible_sources_are_dropped() {
     Rig::run("martians", |rig| {
-        let from = |ip: Ipv4Addr| Segment {
-            source: SocketAddrV4::new(ip, 40_000),
-            ..Segment::to_service(flags::SYN)
-        };
+        let from =
+            |ip: IpAddr| Segment { source: SocketAddr::new(ip, 40_000), ..Segment::to_service(flags::SYN) };
         for source in [
-            *WEB.ip(), // LAND
-            Ipv4Addr::LOCALHOST,
-            Ipv4Addr::new(127, 255, 255, 255),
-            Ipv4Addr::UNSPECIFIED,
-            Ipv4Addr::new(0, 1, 2, 3),
-            Ipv4Addr::new(224, 0, 0, 1),
-            Ipv4Addr::new(239, 255, 255, 255),
-            Ipv4Addr::new(240, 0, 0, 1),
-            Ipv4Addr::BROADCAST,
+            WEB.ip(), // LAND
+            Ipv4Addr::LOCALHOST.into(),
+            Ipv4Addr::new(127, 255, 255, 255).into(),
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv4Addr::new(0, 1, 2, 3).into(),
+            Ipv4Addr::new(224, 0, 0, 1).into(),
+            Ipv4Addr::new(239, 255, 255, 255).into(),
+            Ipv4Addr::new(240, 0, 0, 1).into(),
+            Ipv4Addr::BROADCAST.into(),
         ] {
             rig.expect_drop(&from(source).bytes(), Reason::Martian);
             rig.expect_untouched(&elsewhere(&from(source)).bytes(), Reason::NotService);
@@ -192,7 +190,7 @@ fn impossible_sources_are_dropped() {
         for source in
             [Ipv4Addr::new(1, 0, 0, 0), Ipv4Addr::new(126, 1, 1, 1), Ipv4Addr::new(223, 255, 255, 255)]
         {
-            let segment = from(source);
+            let segment = from(source.into());
             let sent = segment.forwarded(&BACKENDS[0], LAN_MAC);
             rig.expect(&segment.bytes(), Reason::Forwarded, Action::Redirect, &sent.bytes());
         }

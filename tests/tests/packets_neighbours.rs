@@ -1,11 +1,11 @@
 //! A backend that the node has not heard of: the program rewrites, the kernel asks and sends, and from
 //! then on the program sends by itself.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bg_common::reason::Reason;
-use bg_tests::packets::craft::Mac;
+use bg_tests::packets::craft::{Mac, octets};
 use bg_tests::packets::wire::Wire;
 use bg_tests::packets::world::{
     self, BACKENDS, CLIENT_MAC, EDGE, LAN_MAC, NODE, SILENT, SILENT_CLIENT, WAN_MAC, WEB,
@@ -32,7 +32,7 @@ fn a_packet_to_an_unknown_neighbour_goes_up_rewritten() {
         assert_eq!(rig.service_counter(2, 0).packets, 2);
 
         let backend = &BACKENDS[SILENT];
-        world::neighbour(rig.namespace, *backend.address.ip(), backend.mac, "lan").unwrap();
+        world::neighbour(rig.namespace, backend.address.ip(), backend.mac, "lan").unwrap();
         let sent = segment.forwarded(backend, LAN_MAC);
         rig.expect(&segment.bytes(), Reason::Forwarded, Action::Redirect, &sent.bytes());
     });
@@ -47,8 +47,8 @@ fn the_kernel_resolves_and_forwards_what_went_up() {
         rig.receive(&segment().bytes());
 
         let backend = &BACKENDS[SILENT];
-        wire.expect(&who_has(*backend.address.ip(), NODE, LAN_MAC), PATIENCE);
-        world::neighbour(rig.namespace, *backend.address.ip(), backend.mac, "lan").unwrap();
+        wire.expect(&who_has(backend.address.ip(), NODE, LAN_MAC), PATIENCE);
+        world::neighbour(rig.namespace, backend.address.ip(), backend.mac, "lan").unwrap();
         wire.expect(&segment().forwarded(backend, LAN_MAC).bytes(), PATIENCE);
     });
 }
@@ -69,20 +69,20 @@ fn the_kernel_forwards_replies_that_come_from_a_local_address() {
         };
         rig.receive(&reply.bytes());
         // It asks in the name of the packet's source, unless `arp_announce` says otherwise.
-        wire.expect(&who_has(*SILENT_CLIENT.ip(), *WEB.ip(), WAN_MAC), PATIENCE);
+        wire.expect(&who_has(SILENT_CLIENT.ip(), WEB.ip(), WAN_MAC), PATIENCE);
 
-        world::neighbour(rig.namespace, *SILENT_CLIENT.ip(), CLIENT_MAC, "wan").unwrap();
+        world::neighbour(rig.namespace, SILENT_CLIENT.ip(), CLIENT_MAC, "wan").unwrap();
         wire.expect(&reply.returned(WEB).bytes(), PATIENCE);
     });
 }
 
 /// The ARP request of a device.
-fn who_has(address: Ipv4Addr, node: Ipv4Addr, mac: Mac) -> Vec<u8> {
+fn who_has(address: IpAddr, node: IpAddr, mac: Mac) -> Vec<u8> {
     let mut request = [[0xff; 6], mac].concat();
     request.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
     request.extend(mac);
-    request.extend(node.octets());
+    request.extend(octets(node));
     request.extend([0; 6]);
-    request.extend(address.octets());
+    request.extend(octets(address));
     request
 }

@@ -1,6 +1,6 @@
 //! Packets from backends: replies get the VIP as their source, everything else goes up as it came.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use bg_common::control::Environment;
 use bg_common::reason::Reason;
@@ -87,7 +87,7 @@ fn a_reply_leaves_by_the_interface_of_its_client() {
 fn own_traffic_of_node_and_backend_is_untouched() {
     Rig::run("own", |rig| {
         let health = Segment {
-            destination: SocketAddrV4::new(NODE, 51_234),
+            destination: SocketAddr::new(NODE, 51_234),
             ..from_backend(0, flags::SYN | flags::ACK)
         };
         rig.expect_untouched(&health.bytes(), Reason::OwnTraffic);
@@ -95,7 +95,7 @@ fn own_traffic_of_node_and_backend_is_untouched() {
         let odd = Segment { ttl: 1, fragment: 0x2000, ..health };
         rig.expect_untouched(&odd.bytes(), Reason::OwnTraffic);
 
-        let own = SocketAddrV4::new(*BACKENDS[0].address.ip(), 50_000);
+        let own = SocketAddr::new(BACKENDS[0].address.ip(), 50_000);
         let segment = Segment { source: own, ..from_backend(0, flags::SYN) };
         rig.expect_untouched(&segment.bytes(), Reason::NotService);
     });
@@ -150,7 +150,7 @@ fn a_reply_to_an_unknown_neighbour_goes_up_rewritten() {
         rig.expect(&reply.bytes(), Reason::ReturnedByKernel, Action::Pass, &rewritten.bytes());
 
         // Without any route the kernel gives the answer that it gives for its own addresses.
-        let nowhere = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1), 40_000);
+        let nowhere = SocketAddr::from(([198, 51, 100, 1], 40_000));
         let reply = Segment { destination: nowhere, ..from_backend(0, flags::ACK) };
         rig.expect_untouched(&reply.bytes(), Reason::OwnTraffic);
         rig.namespace.ip(&["route", "add", "unreachable", "198.51.100.0/24"]).unwrap();

@@ -1,7 +1,7 @@
 //! Packets built from scratch, with checksums computed over all of their bytes. It shares no code with the
 //! program: what the program changes step by step is computed here as a whole.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use super::world::{Backend, CLIENT, CLIENT_MAC, WAN_MAC, WEB};
 
@@ -19,7 +19,8 @@ pub mod flags {
     pub const URG: u8 = 32;
 }
 
-/// A TCP segment in an IPv4 packet in an Ethernet frame.
+/// A TCP segment in an IP packet in an Ethernet frame. Its addresses say which version of IP; the other
+/// version's fields are not looked at.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "they are the fields of the headers")]
 pub struct Segment {
@@ -27,14 +28,22 @@ pub struct Segment {
     pub from: Mac,
     /// VLAN tags, each with its `EtherType` in front.
     pub tags: Vec<[u8; 4]>,
+    /// Type of service, or traffic class.
     pub tos: u8,
+    /// Only IPv4.
     pub id: u16,
-    /// Flags and offset.
+    /// Flags and offset; only IPv4.
     pub fragment: u16,
+    /// TTL, or hop limit.
     pub ttl: u8,
+    /// Only IPv4.
     pub ip_options: Vec<u8>,
-    pub source: SocketAddrV4,
-    pub destination: SocketAddrV4,
+    /// Only IPv6.
+    pub flow_label: u32,
+    /// Only IPv6.
+    pub extensions: Vec<Extension>,
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
     pub sequence: u32,
     pub acknowledgement: u32,
     pub flags: u8,
@@ -42,11 +51,15 @@ pub struct Segment {
     pub payload: Vec<u8>,
     /// Follows the packet, and is not part of it.
     pub padding: Vec<u8>,
-    /// How much is added to the right checksum of the IPv4 header.
+    /// How much is added to the right checksum of the header; only IPv4.
     pub ip_error: u16,
     /// How much is added to the right checksum of the segment.
     pub tcp_error: u16,
 }
+
+/// An extension header: its number, and its bytes, of which the first will be the next one's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension(pub u8, pub Vec<u8>);
 
 /// Do not fragment.
 pub const DF: u16 = 1 << 14;
@@ -65,6 +78,8 @@ impl Segment {
             fragment: DF,
             ttl: 64,
             ip_options: Vec::new(),
+            flow_label: 0,
+            extensions: Vec::new(),
             source: CLIENT,
             destination: WEB,
             sequence: 0x0102_0304,
@@ -92,7 +107,7 @@ impl Segment {
 
     /// The segment of a backend as it leaves by `wan` to the client, from `vip`.
     #[must_use]
-    pub fn returned(&self, vip: SocketAddrV4) -> Self {
+    pub fn returned(&self, vip: SocketAddr) -> Self {
         Self { to: CLIENT_MAC, from: WAN_MAC, source: vip, ttl: self.ttl - 1, ..self.clone() }
     }
 
@@ -101,19 +116,43 @@ impl Segment {
     /// # Panics
     /// When options do not fill words.
     pub fn ip_bytes(&self) -> Vec<u8> {
-        assert!(self.ip_options.len().is_multiple_of(4) && self.tcp_options.len().is_multiple_of(4));
+        match self.destination {
+            SocketAddr::V4(_) => self.v4_bytes(),
+            SocketAddr::V6(_) => self.v6_bytes(),
+        }
+    }
+
+    fn v4_bytes(&self) -> Vec<u8> {
+        assert!(self.ip_options.len().is_multiple_of(4), "an IPv4 header is made of words");
         let header = 20 + self.ip_options.len();
         let tcp = self.tcp_bytes();
         let mut ip = vec![0x40 | (header / 4) as u8, self.tos];
         ip.extend(((header + tcp.len()) as u16).to_be_bytes());
         ip.extend(self.id.to_be_bytes());
         ip.extend(self.fragment.to_be_bytes());
-        ip.extend([self.ttl, 6, 0, 0]);
-        ip.extend(self.source.ip().octets());
-        ip.extend(self.destination.ip().octets());
+        ip.extend([self.ttl, TCP, 0, 0]);
+        ip.extend(octets(self.source.ip()));
+        ip.extend(octets(self.destination.ip()));
         ip.extend(&self.ip_options);
         let checksum = add(checksum(&ip), self.ip_error);
         ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+        ip.extend(tcp);
+        ip
+    }
+
+    fn v6_bytes(&self) -> Vec<u8> {
+        let first = 6 << 28 | u32::from(self.tos) << 20 | self.flow_label;
+        let tcp = self.tcp_bytes();
+        let length: usize = self.extensions.iter().map(|extension| extension.1.len()).sum();
+        let mut ip = first.to_be_bytes().to_vec();
+        ip.extend(((length + tcp.len()) as u16).to_be_bytes());
+        ip.extend([self.extensions.first().map_or(TCP, |extension| extension.0), self.ttl]);
+        ip.extend(octets(self.source.ip()));
+        ip.extend(octets(self.destination.ip()));
+        for (i, Extension(_, bytes)) in self.extensions.iter().enumerate() {
+            ip.push(self.extensions.get(i + 1).map_or(TCP, |extension| extension.0));
+            ip.extend(&bytes[1..]);
+        }
         ip.extend(tcp);
         ip
     }
@@ -123,13 +162,14 @@ impl Segment {
     /// # Panics
     /// When options do not fill words.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = link(self.to, self.from, &self.tags);
+        let mut bytes = link(self.to, self.from, &self.tags, self.destination.ip());
         bytes.extend(self.ip_bytes());
         bytes.extend(&self.padding);
         bytes
     }
 
     fn tcp_bytes(&self) -> Vec<u8> {
+        assert!(self.tcp_options.len().is_multiple_of(4), "a TCP header is made of words");
         let mut tcp = Vec::new();
         tcp.extend(self.source.port().to_be_bytes());
         tcp.extend(self.destination.port().to_be_bytes());
@@ -139,13 +179,8 @@ impl Segment {
         tcp.extend([0x72, 0x10, 0, 0, 0, 0]);
         tcp.extend(&self.tcp_options);
         tcp.extend(&self.payload);
-        let mut covered = Vec::new();
-        covered.extend(self.source.ip().octets());
-        covered.extend(self.destination.ip().octets());
-        covered.extend([0, 6]);
-        covered.extend((tcp.len() as u16).to_be_bytes());
-        covered.extend(&tcp);
-        let checksum = add(checksum(&covered), self.tcp_error);
+        let sum = checksum(&covered(self.source.ip(), self.destination.ip(), TCP, &tcp));
+        let checksum = add(sum, self.tcp_error);
         tcp[16..18].copy_from_slice(&checksum.to_be_bytes());
         tcp
     }
@@ -158,8 +193,8 @@ pub struct IcmpError {
     pub to: Mac,
     pub from: Mac,
     pub tags: Vec<[u8; 4]>,
-    pub vip: Ipv4Addr,
-    pub client: Ipv4Addr,
+    pub vip: IpAddr,
+    pub client: IpAddr,
     pub kind: u8,
     pub code: u8,
     /// The four bytes after the checksum.
@@ -173,26 +208,55 @@ impl IcmpError {
         let mut icmp = vec![self.kind, self.code, 0, 0];
         icmp.extend(self.rest);
         icmp.extend(&self.quote);
-        let sum = checksum(&icmp);
+        let mut bytes = link(self.to, self.from, &self.tags, self.vip);
+        let ends = [octets(self.vip), octets(self.client)].concat();
+        let sum = if self.vip.is_ipv4() {
+            let mut ip = vec![0x45, 0xc0];
+            ip.extend(((20 + icmp.len()) as u16).to_be_bytes());
+            ip.extend([0, 0, 0x40, 0, 64, ICMP, 0, 0]);
+            ip.extend(ends);
+            let sum = checksum(&ip);
+            ip[10..12].copy_from_slice(&sum.to_be_bytes());
+            bytes.extend(ip);
+            checksum(&icmp)
+        } else {
+            bytes.extend([0x60, 0, 0, 0]);
+            bytes.extend((icmp.len() as u16).to_be_bytes());
+            bytes.extend([ICMP_V6, 64]);
+            bytes.extend(ends);
+            checksum(&covered(self.vip, self.client, ICMP_V6, &icmp))
+        };
         icmp[2..4].copy_from_slice(&sum.to_be_bytes());
-        let mut ip = vec![0x45, 0xc0];
-        ip.extend(((20 + icmp.len()) as u16).to_be_bytes());
-        ip.extend([0, 0, 0x40, 0, 64, 1, 0, 0]);
-        ip.extend(self.vip.octets());
-        ip.extend(self.client.octets());
-        let sum = checksum(&ip);
-        ip[10..12].copy_from_slice(&sum.to_be_bytes());
-        let mut bytes = link(self.to, self.from, &self.tags);
-        bytes.extend(ip);
         bytes.extend(icmp);
         bytes
     }
 }
 
-fn link(to: Mac, from: Mac, tags: &[[u8; 4]]) -> Vec<u8> {
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const ICMP_V6: u8 = 58;
+
+/// An address as it lies in a packet.
+pub fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// What a checksum covers: the pseudo-header (RFC 9293, 3.1; RFC 8200, 8.1), and the bytes.
+pub fn covered(source: IpAddr, destination: IpAddr, protocol: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut covered = [octets(source), octets(destination)].concat();
+    covered.extend((bytes.len() as u32).to_be_bytes());
+    covered.extend([0, 0, 0, protocol]);
+    covered.extend(bytes);
+    covered
+}
+
+fn link(to: Mac, from: Mac, tags: &[[u8; 4]], inner: IpAddr) -> Vec<u8> {
     let mut bytes = [to, from].concat();
     bytes.extend(tags.concat());
-    bytes.extend([8, 0]);
+    bytes.extend(if inner.is_ipv4() { [0x08, 0x00] } else { [0x86, 0xdd] });
     bytes
 }
 

@@ -1,10 +1,10 @@
 //! What the program left in its maps: pins, census, memory and counters.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, PerCpuArray};
-use bg_common::abi::{BackendCounter, Counter};
+use bg_common::abi::{Address, BackendCounter, Counter};
 use bg_common::{flow, meta, pin};
 
 use super::tables::{BUCKETS, DEPLOYMENTS, KEY, RECENT, Tables};
@@ -29,8 +29,12 @@ const BUCKET: usize = size_of::<pin::Bucket<u64>>() / 8;
 
 impl Tables {
     /// The tag of a client's flow to a service.
-    pub fn tag(client: SocketAddrV4, service: u16) -> u64 {
-        flow::Flow::v4(&KEY, client.ip().octets(), client.port().to_be_bytes(), service).tag
+    pub fn tag(client: SocketAddr, service: u16) -> u64 {
+        let port = client.port().to_be_bytes();
+        match client.ip() {
+            IpAddr::V4(ip) => flow::Flow::v4(&KEY, ip.octets(), port, service).tag,
+            IpAddr::V6(ip) => flow::Flow::v6(&KEY, &Address(ip.octets()), port, service).tag,
+        }
     }
 
     /// Pins in use.

@@ -1,7 +1,7 @@
 //! Writing the tables of the loaded program, byte by byte as the layout of the maps says, and reading what
 //! the program left in them.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -55,7 +55,7 @@ impl Tables {
         self.ring(4, 0, None)?;
         self.ring(4, 1, None)?;
         for (vip, drops) in VIPS {
-            self.service(SocketAddrV4::new(vip, 0), 0, 0, u8::from(drops))?;
+            self.service(SocketAddr::new(vip, 0), 0, 0, u8::from(drops))?;
         }
         for deployment in 0..3 {
             self.steady(deployment, Environment::Blue)?;
@@ -77,7 +77,7 @@ impl Tables {
         self.put("NODE", 0, &bytes)
     }
 
-    fn service(&mut self, at: SocketAddrV4, id: u16, deployment: u16, other_ports: u8) -> Result<()> {
+    fn service(&mut self, at: SocketAddr, id: u16, deployment: u16, other_ports: u8) -> Result<()> {
         let stride = ring::elements(RING);
         let mut bytes = key(at);
         bytes.extend([6, abi::entry::USED]);
@@ -91,7 +91,7 @@ impl Tables {
         self.put("SERVICES", place, &bytes)
     }
 
-    fn backend(&mut self, id: u16, at: SocketAddrV4, service: u16, environment: u8) -> Result<()> {
+    fn backend(&mut self, id: u16, at: SocketAddr, service: u16, environment: u8) -> Result<()> {
         let mut bytes = key(at);
         bytes.extend(service.to_ne_bytes());
         bytes.extend([environment, abi::entry::USED]);
@@ -106,10 +106,10 @@ impl Tables {
     }
 
     /// Writes the entry of a backend in `ENDPOINTS`, in a new place.
-    fn endpoint(&mut self, id: u16, vip: SocketAddrV4, deployment: u16, excludes: bool) -> Result<()> {
+    fn endpoint(&mut self, id: u16, vip: SocketAddr, deployment: u16, excludes: bool) -> Result<()> {
         let backend = BACKENDS[usize::from(id)];
-        let mut bytes = address(*backend.address.ip());
-        bytes.extend(address(*vip.ip()));
+        let mut bytes = address(backend.address.ip()).to_vec();
+        bytes.extend(address(vip.ip()));
         bytes.extend(backend.address.port().to_be_bytes());
         bytes.extend(vip.port().to_be_bytes());
         bytes.extend([6, abi::entry::USED]);
@@ -222,7 +222,7 @@ impl Tables {
     }
 
     /// The first place for a key whose entry's byte `state` says that nothing was ever there.
-    fn free_place(&self, name: &str, at: SocketAddrV4, state: usize) -> Result<u32> {
+    fn free_place(&self, name: &str, at: SocketAddr, state: usize) -> Result<u32> {
         for place in places(at) {
             if self.line(name, place)?[state] == abi::entry::EMPTY {
                 return Ok(place);
@@ -238,17 +238,21 @@ fn now() -> u32 {
     ticks(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
 }
 
-fn places(at: SocketAddrV4) -> impl Iterator<Item = u32> {
-    let start = service::place(&Address::v4(at.ip().octets()), at.port().to_be_bytes(), 6);
+fn places(at: SocketAddr) -> impl Iterator<Item = u32> {
+    let start = service::place(&Address(address(at.ip())), at.port().to_be_bytes(), 6);
     (0..service::PROBES).map(move |probe| start.wrapping_add(probe) & (ENTRIES - 1))
 }
 
-fn address(address: Ipv4Addr) -> Vec<u8> {
-    address.to_ipv6_mapped().octets().to_vec()
+/// An address as tables have it.
+fn address(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
 }
 
-fn key(at: SocketAddrV4) -> Vec<u8> {
-    let mut bytes = address(*at.ip());
+fn key(at: SocketAddr) -> Vec<u8> {
+    let mut bytes = address(at.ip()).to_vec();
     bytes.extend(at.port().to_be_bytes());
     bytes
 }

@@ -1,14 +1,18 @@
 //! The small world of the packet cases: a node with three devices, clients behind `wan`, backends behind
 //! `lan`, a backend behind a narrow link, and services that show one thing each.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::craft::Mac;
 use crate::lab::namespace::Namespace;
 use anyhow::Result;
 
-const fn socket(a: u8, b: u8, c: u8, d: u8, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port)
+const fn ip(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+const fn socket(a: u8, b: u8, c: u8, d: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(ip(a, b, c, d), port)
 }
 
 /// The node's device towards clients, on which every packet of the cases arrives.
@@ -23,35 +27,35 @@ pub const CLIENT_MAC: Mac = [2, 0, 0, 0, 9, 7];
 pub const THIN_MTU: u16 = 600;
 
 /// The client.
-pub const CLIENT: SocketAddrV4 = socket(192, 0, 2, 7, 40_000);
+pub const CLIENT: SocketAddr = socket(192, 0, 2, 7, 40_000);
 /// A client that is reached by the narrow link.
-pub const THIN_CLIENT: SocketAddrV4 = socket(10, 3, 0, 7, 40_000);
+pub const THIN_CLIENT: SocketAddr = socket(10, 3, 0, 7, 40_000);
 /// A client that is on the wan but has never been heard of.
-pub const SILENT_CLIENT: SocketAddrV4 = socket(192, 0, 2, 99, 40_000);
+pub const SILENT_CLIENT: SocketAddr = socket(192, 0, 2, 99, 40_000);
 /// A client in the excluded prefix.
-pub const EXCLUDED_CLIENT: SocketAddrV4 = socket(192, 0, 2, 130, 40_000);
+pub const EXCLUDED_CLIENT: SocketAddr = socket(192, 0, 2, 130, 40_000);
 /// The prefix that speaks to backends directly.
 pub const EXCLUDED: ([u8; 4], u32) = ([192, 0, 2, 128], 25);
 /// The node's own address on the lan.
-pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub const NODE: IpAddr = ip(10, 0, 0, 1);
 
 /// A service with a port other than its backends'; deployment 0. Other ports are the kernel's.
-pub const WEB: SocketAddrV4 = socket(203, 0, 113, 10, 443);
+pub const WEB: SocketAddr = socket(203, 0, 113, 10, 443);
 /// A service with its backends' port, same VIP and deployment.
-pub const PLAIN: SocketAddrV4 = socket(203, 0, 113, 10, 8081);
+pub const PLAIN: SocketAddr = socket(203, 0, 113, 10, 8081);
 /// Blue's backend was never heard of, green's is behind the narrow link; other ports are dropped;
 /// deployment 1.
-pub const EDGE: SocketAddrV4 = socket(203, 0, 113, 11, 443);
+pub const EDGE: SocketAddr = socket(203, 0, 113, 11, 443);
 /// Blue's backend is on the wan, green's has no route; deployment 2.
-pub const ODD: SocketAddrV4 = socket(203, 0, 113, 12, 80);
+pub const ODD: SocketAddr = socket(203, 0, 113, 12, 80);
 /// Its deployment, 3, has not been set up, and its rings are empty.
-pub const UNREADY: SocketAddrV4 = socket(203, 0, 113, 13, 80);
+pub const UNREADY: SocketAddr = socket(203, 0, 113, 13, 80);
 
 /// A backend of the cases.
 #[derive(Clone, Copy, Debug)]
 pub struct Backend {
     /// Where it listens.
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     /// Its hardware address.
     pub mac: Mac,
     /// Which of [`SERVICES`].
@@ -76,13 +80,13 @@ pub const BACKENDS: [Backend; 8] = [
 pub const SILENT: usize = 4;
 
 /// Services by number, with their deployments.
-pub const SERVICES: [(SocketAddrV4, u16); 5] = [(WEB, 0), (PLAIN, 0), (EDGE, 1), (ODD, 2), (UNREADY, 3)];
+pub const SERVICES: [(SocketAddr, u16); 5] = [(WEB, 0), (PLAIN, 0), (EDGE, 1), (ODD, 2), (UNREADY, 3)];
 /// VIPs, and whether they drop what is sent to a port that is no service.
-pub const VIPS: [(Ipv4Addr, bool); 4] = [
-    (Ipv4Addr::new(203, 0, 113, 10), false),
-    (Ipv4Addr::new(203, 0, 113, 11), true),
-    (Ipv4Addr::new(203, 0, 113, 12), false),
-    (Ipv4Addr::new(203, 0, 113, 13), false),
+pub const VIPS: [(IpAddr, bool); 4] = [
+    (ip(203, 0, 113, 10), false),
+    (ip(203, 0, 113, 11), true),
+    (ip(203, 0, 113, 12), false),
+    (ip(203, 0, 113, 13), false),
 ];
 
 /// Makes the devices, with addresses and neighbours. Nothing is sent: the far ends only make the links
@@ -111,12 +115,12 @@ pub fn build(namespace: &Namespace) -> Result<()> {
     }
     namespace.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
     for (address, mac, device) in [
-        (*CLIENT.ip(), CLIENT_MAC, "wan"),
-        (*THIN_CLIENT.ip(), CLIENT_MAC, "thin"),
-        (*BACKENDS[6].address.ip(), BACKENDS[6].mac, "wan"),
-        (*BACKENDS[0].address.ip(), BACKENDS[0].mac, "lan"),
-        (*BACKENDS[1].address.ip(), BACKENDS[1].mac, "lan"),
-        (*BACKENDS[5].address.ip(), BACKENDS[5].mac, "thin"),
+        (CLIENT.ip(), CLIENT_MAC, "wan"),
+        (THIN_CLIENT.ip(), CLIENT_MAC, "thin"),
+        (BACKENDS[6].address.ip(), BACKENDS[6].mac, "wan"),
+        (BACKENDS[0].address.ip(), BACKENDS[0].mac, "lan"),
+        (BACKENDS[1].address.ip(), BACKENDS[1].mac, "lan"),
+        (BACKENDS[5].address.ip(), BACKENDS[5].mac, "thin"),
     ] {
         neighbour(namespace, address, mac, device)?;
     }
@@ -125,7 +129,7 @@ pub fn build(namespace: &Namespace) -> Result<()> {
 }
 
 /// Makes a neighbour known for good.
-pub fn neighbour(namespace: &Namespace, address: Ipv4Addr, mac: Mac, device: &str) -> Result<()> {
+pub fn neighbour(namespace: &Namespace, address: IpAddr, mac: Mac, device: &str) -> Result<()> {
     let (address, mac) = (address.to_string(), text(mac));
     namespace.ip(&["neigh", "replace", &address, "lladdr", &mac, "dev", device, "nud", "permanent"])?;
     Ok(())
