@@ -258,10 +258,9 @@ impl Kernel for Host {
 
     fn route(&self, query: &Query) -> Answer {
         self.queries.borrow_mut().push(*query);
-        let to = Address::v4(query.destination.to_ne_bytes());
         self.routes
             .iter()
-            .find(|(prefix, length, _)| covers(prefix, *length, &to))
+            .find(|(prefix, length, _)| covers(prefix, *length, &query.destination))
             .map_or(Answer::Nowhere, |route| route.2)
     }
 }

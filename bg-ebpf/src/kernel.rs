@@ -25,14 +25,25 @@ pub trait Kernel: Tables + Directory {
     fn route(&self, query: &Query) -> Answer;
 }
 
-/// What is asked of the routing table. Addresses are numbers as they lie in memory.
+/// Version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// IPv4; its addresses are mapped ones.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What is asked of the routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
+    /// Whose routing table.
+    pub version: Version,
     /// Source, as the packet will have it.
-    pub source: u32,
+    pub source: Address,
     /// Destination, as the packet will have it.
-    pub destination: u32,
-    /// DSCP and ECN bits.
+    pub destination: Address,
+    /// DSCP and ECN bits: the type of service, or the traffic class.
     pub tos: u8,
     /// Where the packet arrived.
     pub interface: u32,

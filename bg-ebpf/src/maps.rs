@@ -26,7 +26,7 @@ use bg_common::control::Control;
 use bg_common::pin;
 use bg_common::service::Directory;
 use bg_common::tables::{Line, Tables, Word};
-use bg_ebpf::kernel::{Answer, Hop, Kernel, Query};
+use bg_ebpf::kernel::{Answer, Hop, Kernel, Query, Version};
 use bg_ebpf::packet::Macs;
 
 /// `BPF_F_MMAPABLE`: the agent maps these into its memory.
@@ -262,11 +262,23 @@ impl Kernel for Maps<'_> {
     fn route(&self, query: &Query) -> Answer {
         // SAFETY: a plain C structure for which zero bytes are a value ("anything").
         let mut parameters: bpf_fib_lookup = unsafe { core::mem::zeroed() };
-        parameters.family = AF_INET;
         parameters.ifindex = query.interface;
-        parameters.__bindgen_anon_2.tos = query.tos & TOS_OF_ROUTES;
-        parameters.__bindgen_anon_3.ipv4_src = query.source;
-        parameters.__bindgen_anon_4.ipv4_dst = query.destination;
+        let tos = query.tos & TOS_OF_ROUTES;
+        match query.version {
+            Version::V4 => {
+                parameters.family = AF_INET;
+                parameters.__bindgen_anon_2.tos = tos;
+                parameters.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.source.tail());
+                parameters.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.destination.tail());
+            }
+            // Without the flow label: the answer is kept, and serves other flows too.
+            Version::V6 => {
+                parameters.family = AF_INET6;
+                parameters.__bindgen_anon_2.flowinfo = (u32::from(tos) << 20).to_be();
+                parameters.__bindgen_anon_3.ipv6_src = query.source.words();
+                parameters.__bindgen_anon_4.ipv6_dst = query.destination.words();
+            }
+        }
         // SAFETY: the context is the one that the program was called with; the structure has the size
         // that is given, and the helper writes within it.
         let answer = unsafe {
@@ -299,5 +311,6 @@ impl Kernel for Maps<'_> {
 }
 
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 /// The bits of the TOS byte that routes look at (RFC 2474 without ECN).
 const TOS_OF_ROUTES: u8 = 0xfc;

@@ -14,7 +14,7 @@ use network_types::ip::Ipv4Hdr;
 use network_types::tcp::TcpHdr;
 
 use crate::icmp;
-use crate::kernel::{Answer, Kernel, Query};
+use crate::kernel::{Answer, Kernel, Query, Version};
 use crate::nat;
 use crate::nexthop;
 use crate::packet::{Field, Frame, Macs, Packet};
@@ -146,8 +146,9 @@ fn forward<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, service: &
     let (address, port) = (word(&backend.address), u16::from_ne_bytes(backend.port));
 
     let query = || Query {
-        source: ip.src_addr.fetch(),
-        destination: address,
+        version: Version::V4,
+        source: v4(ip.src_addr.fetch()),
+        destination: v4(address),
         tos: ip.tos,
         interface: arrival.ingress,
     };
@@ -182,7 +183,13 @@ fn back<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, endpoint: &En
     }
     let (vip, port) = (word(&endpoint.vip), u16::from_ne_bytes(endpoint.vip_port));
     let client = ip.dst_addr.fetch();
-    let query = || Query { source: vip, destination: client, tos: ip.tos, interface: arrival.ingress };
+    let query = || Query {
+        version: Version::V4,
+        source: v4(vip),
+        destination: v4(client),
+        tos: ip.tos,
+        interface: arrival.ingress,
+    };
     let answer = nexthop::find(kernel, client, query);
     match answer {
         Answer::Hop(_) | Answer::ByKernel => (),
