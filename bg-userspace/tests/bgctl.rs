@@ -14,7 +14,7 @@ use std::{
 use bg_userspace::{
     api::{
         Call, Listener, Request, Response,
-        types::{Code, DeploymentStatus, DrainResult, Environment, Error},
+        types::{Code, DeploymentStatus, DrainResult, Environment, Error, ReloadResult, SwitchResult},
     },
     config::Config,
 };
@@ -123,6 +123,24 @@ fn switch(changed: bool) -> Response {
     )
 }
 
+fn share(percent: u8) -> Response {
+    let Response::Switch(whole) = switch(true) else { unreachable!() };
+    Response::Switch(SwitchResult { share: Some(percent), ..whole })
+}
+
+fn history(limit: usize) -> Response {
+    let entry = |id: usize| {
+        json!({
+            "id": id, "at_ms": 1_795_425_393_000_u64, "uid": 1000, "who": "ada", "what": "flip to green",
+            "reason": "release 1.9.1", "generation": 41, "outcome": "done", "ended_at_ms": null,
+            "text": "blue is presumed drained",
+        })
+    };
+    let entries: Vec<_> = (1..=limit.min(3)).rev().map(entry).collect();
+    let result = json!({ "deployment": "shop", "entries": entries });
+    Response::History(serde_json::from_value(result).unwrap())
+}
+
 fn drain(state: &str, live: &str, leaving: Option<&str>) -> Response {
     let drain = leaving.map(|leaving| {
         json!({
@@ -218,7 +236,8 @@ fn flip_asks_for_what_was_typed_and_says_what_to_do_next() {
     assert_eq!(
         sent,
         json!({
-            "to": "green", "force": ["health"], "reason": "v2", "dry_run": false, "if_generation": null,
+            "to": "green", "share": null, "force": ["health"], "reason": "v2", "dry_run": false,
+            "if_generation": null,
         })
     );
 }
@@ -281,6 +300,78 @@ fn guard_that_time_does_not_mend_is_not_waited_for() {
 fn rollback_says_so() {
     let agent = Agent::start(|_, _| Ok(switch(true)));
     agent.bgctl("rollback shop").assert(0, "rolled back, green is live", "");
+}
+
+#[test]
+fn flip_with_a_share_asks_for_it_and_says_who_gets_what() {
+    let agent = Agent::start(|request, _| match request {
+        Request::Deployment { .. } => Ok(Response::Deployment(shop())),
+        _ => Ok(share(25)),
+    });
+    let done = agent.bgctl("flip shop --share 25");
+    done.assert(0, "shop: green gets 25 % of new connections, blue the rest   generation 43", "");
+    done.assert(0, "next: bgctl status shop | bgctl flip shop | bgctl rollback shop", "");
+    agent.bgctl("flip shop --share 25 --dry-run").assert(
+        0,
+        "next: bgctl flip shop --to green --share 25",
+        "",
+    );
+    let requests = agent.requests.lock().unwrap();
+    let asked = requests.iter().find_map(|request| match request {
+        Request::Flip { body, .. } => Some((body.to, body.share)),
+        _ => None,
+    });
+    assert_eq!(asked, Some((Some(Environment::Green), Some(25))));
+    drop(requests);
+    agent.bgctl("flip shop --share 0").assert(2, "", "0 is not in 1..=100");
+}
+
+#[test]
+fn history_tells_who_what_when_why_and_how_it_ended() {
+    let agent = Agent::start(|request, _| match request {
+        Request::History { limit, .. } => Ok(history(*limit)),
+        other => panic!("{other:?}"),
+    });
+    let shown = agent.bgctl("history shop");
+    for part in ["2026-11-23 ", " ago", "ada (uid 1000)", "flip to green", "release 1.9.1", "done", "drained"]
+    {
+        shown.assert(0, part, "");
+    }
+    assert!(!shown.out.contains('\t'), "{}", shown.out);
+    assert_eq!(shown.out.matches("flip to green").count(), 3);
+    let json = agent.bgctl("history shop --limit 2 -o json").json();
+    assert_eq!(json["entries"].as_array().unwrap().len(), 2);
+    assert_eq!((&json["entries"][0]["id"], &json["entries"][0]["uid"]), (&json!(2), &json!(1000)));
+    agent.bgctl("history shop --limit 0").assert(2, "", "limit");
+    let agent = Agent::start(|_, _| error(Code::NotFound, None, None));
+    agent.bgctl("history shop").assert(7, "", "not this way");
+}
+
+#[test]
+fn times_of_the_history_are_local() {
+    let agent = Agent::start(|_, _| Ok(history(1)));
+    let mut command = command(&agent.socket(), "history shop");
+    let Output { stdout, .. } = command.env("TZ", "XST-2").output().unwrap();
+    let shown = String::from_utf8(stdout).unwrap();
+    assert!(shown.contains("2026-11-23 11:16:33 XST"), "{shown}");
+}
+
+#[test]
+fn reload_says_what_is_different_now() {
+    let agent = Agent::start(|request, before| match request {
+        Request::Reload { body } if before == 0 => {
+            assert_eq!(body.reason.as_deref(), Some("weights"));
+            let changed = vec!["web: blue 10.0.1.1:8080 has weight 50 now".to_owned()];
+            Ok(Response::Reload(ReloadResult { changed }))
+        }
+        Request::Reload { .. } if before == 1 => Ok(Response::Reload(ReloadResult { changed: Vec::new() })),
+        _ => error(Code::Guard, Some("config"), None),
+    });
+    let done = agent.bgctl("reload --reason weights");
+    done.assert(0, "the file is followed now\n  web: blue 10.0.1.1:8080 has weight 50 now\n", "");
+    agent.bgctl("reload").assert(0, "nothing was changed", "");
+    agent.bgctl("reload").assert(3, "", "not this way");
+    assert_eq!(agent.bgctl("reload -o json").json()["error"]["guard"], "config");
 }
 
 #[test]

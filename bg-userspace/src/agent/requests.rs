@@ -34,6 +34,13 @@ impl Agent {
             Request::Rollback { name, body } => self.rollback(who, &name, &body),
             Request::DrainStatus { name } => self.drain_result(self.at(&name)?),
             Request::Drain { name, body } => self.steer_drain(who, &name, &body),
+            Request::History { name, limit } => self.history(&name, limit),
+            Request::Reload { body: _ } => Err(error(
+                Code::Guard,
+                "this agent reads its file at its start only".to_owned(),
+                "restart bgd; traffic flows on meanwhile".to_owned(),
+            )
+            .with_guard("reload")),
         }
     }
 
@@ -75,6 +82,7 @@ impl Agent {
                 changed: false,
                 from: environment(from),
                 to: environment(to),
+                share: None,
                 generation: control.epoch(),
                 rollback_possible: rollout::can_roll_back(control),
                 store_ns: 0,
@@ -115,6 +123,7 @@ impl Agent {
             changed: true,
             from: environment(from),
             to: environment(to),
+            share: None,
             generation: control.epoch(),
             rollback_possible: rollout::can_roll_back(control),
             store_ns: stored.took.as_nanos() as u64,
@@ -158,6 +167,12 @@ impl Agent {
             self.step_drains().map_err(internal)?;
         }
         self.drain_result(at)
+    }
+
+    fn history(&self, name: &str, _limit: usize) -> Answer {
+        let at = self.at(name)?;
+        let deployment = self.deployments[at].installed.name.clone();
+        Ok(Response::History(types::HistoryResult { deployment, entries: Vec::new() }))
     }
 
     fn drain_result(&self, at: usize) -> Answer {

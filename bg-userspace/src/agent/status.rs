@@ -55,6 +55,7 @@ impl Agent {
             },
             generation: control.epoch(),
             live: environment(control.current().environment),
+            share: None,
             environments,
             services: service_status(deployment),
             drain,
@@ -102,6 +103,10 @@ impl Agent {
                     address: backend.address.to_string(),
                     health: health.to_owned(),
                     reason: known.and_then(super::backends::Backend::complaint),
+                    weight: 100,
+                    leaving: false,
+                    syns: 0,
+                    syn_acks: 0,
                 });
             }
         }

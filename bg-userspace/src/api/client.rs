@@ -18,8 +18,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::types::{
-    DeploymentStatus, DrainRequest, DrainResult, Error, ErrorBody, FlipRequest, RollbackRequest, Status,
-    SwitchResult,
+    DeploymentStatus, DrainRequest, DrainResult, Error, ErrorBody, FlipRequest, HistoryResult, ReloadRequest,
+    ReloadResult, RollbackRequest, Status, SwitchResult,
 };
 
 /// A little longer than the agent allows itself, so that its own word arrives.
@@ -118,6 +118,16 @@ impl Client {
     /// Extends or finishes the drain.
     pub async fn drain(&self, name: &str, body: &DrainRequest) -> Answer<DrainResult> {
         self.post(&path(name, "/drain"), body).await
+    }
+
+    /// Who did what: the newest `limit` entries.
+    pub async fn history(&self, name: &str, limit: usize) -> Answer<HistoryResult> {
+        self.get(&path(name, &format!("/history?limit={limit}"))).await
+    }
+
+    /// Has the agent read its configuration file again.
+    pub async fn reload(&self, body: &ReloadRequest) -> Answer<ReloadResult> {
+        self.post("/v1/reload", body).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {

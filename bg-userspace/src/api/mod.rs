@@ -88,6 +88,18 @@ pub enum Request {
         /// Which of the two.
         body: types::DrainRequest,
     },
+    /// Who did what; answered by [`Response::History`].
+    History {
+        /// The deployment.
+        name: String,
+        /// The newest so many entries.
+        limit: usize,
+    },
+    /// Read the configuration file again and follow it; answered by [`Response::Reload`].
+    Reload {
+        /// How.
+        body: types::ReloadRequest,
+    },
 }
 
 /// The agent's answers.
@@ -101,6 +113,10 @@ pub enum Response {
     Switch(types::SwitchResult),
     /// To [`Request::DrainStatus`] and [`Request::Drain`].
     Drain(types::DrainResult),
+    /// To [`Request::History`].
+    History(types::HistoryResult),
+    /// To [`Request::Reload`].
+    Reload(types::ReloadResult),
 }
 
 /// Serves the API at `path` until `shutdown` is done: [`Listener::bind`] and [`Listener::serve`] in

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{Path, RawQuery, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Call, Handle, Request, Who, body,
-    types::{Code, DrainRequest, Error, ErrorBody, FlipRequest, RollbackRequest},
+    types::{Code, DrainRequest, Error, ErrorBody, FlipRequest, ReloadRequest, RollbackRequest},
 };
 
 /// How long the agent may think. Its longest act is a switch with its grace period: milliseconds.
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest reason for the record.
 const MAX_REASON: usize = 1024;
+
+/// History without a limit: all that is kept.
+const ALL_ENTRIES: usize = crate::journal::HISTORY;
 
 type Name = Result<Path<String>, PathRejection>;
 type Asker = Extension<Who>;
@@ -34,6 +37,8 @@ pub(super) fn router(handle: Handle) -> Router {
         .route("/v1/deployments/{name}/flip", post(flip))
         .route("/v1/deployments/{name}/rollback", post(rollback))
         .route("/v1/deployments/{name}/drain", get(drain_status).post(drain))
+        .route("/v1/deployments/{name}/history", get(history))
+        .route("/v1/reload", post(reload))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(handle)
@@ -53,6 +58,10 @@ async fn flip(State(agent): State<Handle>, Extension(who): Asker, name: Name, se
         let name = read_name(name)?;
         let body: FlipRequest = body::read(sent).await?;
         check_reason(body.reason.as_deref())?;
+        if !body.share.is_none_or(|share| (1..=100).contains(&share)) {
+            let next = "leave it out for all of them; rollback takes them back";
+            return Err(error(Code::BadRequest, "the share is no percentage from 1 to 100", next));
+        }
         ask(&agent, who, Request::Flip { name, body }).await
     };
     respond(answer.await)
@@ -90,8 +99,30 @@ async fn drain(State(agent): State<Handle>, Extension(who): Asker, name: Name, s
     respond(answer.await)
 }
 
+async fn history(
+    State(agent): State<Handle>,
+    Extension(who): Asker,
+    name: Name,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let answer = async {
+        let (name, limit) = (read_name(name)?, read_limit(query.as_deref())?);
+        ask(&agent, who, Request::History { name, limit }).await
+    };
+    respond(answer.await)
+}
+
+async fn reload(State(agent): State<Handle>, Extension(who): Asker, sent: Body) -> Response {
+    let answer = async {
+        let body: ReloadRequest = body::read(sent).await?;
+        check_reason(body.reason.as_deref())?;
+        ask(&agent, who, Request::Reload { body }).await
+    };
+    respond(answer.await)
+}
+
 async fn no_such_path() -> Response {
-    let next = "the paths begin with /v1/status and /v1/deployments/NAME";
+    let next = "the paths begin with /v1/status, /v1/reload and /v1/deployments/NAME";
     respond(Err(error(Code::NotFound, "there is no such path", next)))
 }
 
@@ -105,6 +136,14 @@ fn read_name(name: Name) -> Result<String, Error> {
     let next = "bgctl status lists the deployments";
     name.map(|Path(name)| name)
         .map_err(|_no_text| error(Code::NotFound, "the deployment's name is no text", next))
+}
+
+/// Reads `limit=N`, which may be left out.
+fn read_limit(query: Option<&str>) -> Result<usize, Error> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(ALL_ENTRIES) };
+    let limit = query.strip_prefix("limit=").and_then(|limit| limit.parse().ok());
+    let refusal = || error(Code::BadRequest, "the query does not fit", "ask with ?limit=NUMBER or without");
+    limit.filter(|limit| *limit > 0).ok_or_else(refusal)
 }
 
 fn check_reason(reason: Option<&str>) -> Result<(), Error> {
@@ -137,6 +176,8 @@ pub(super) fn respond(answer: Result<super::Response, Error>) -> Response {
         Ok(super::Response::Deployment(deployment)) => Json(deployment).into_response(),
         Ok(super::Response::Switch(switch)) => Json(switch).into_response(),
         Ok(super::Response::Drain(drain)) => Json(drain).into_response(),
+        Ok(super::Response::History(history)) => Json(history).into_response(),
+        Ok(super::Response::Reload(reload)) => Json(reload).into_response(),
         Err(error) => refuse(error),
     }
 }

@@ -18,8 +18,8 @@ use tokio::{
 use super::{
     client::{Client, ClientError},
     types::{
-        Code, DrainRequest, DrainResult, Environment, Error, FlipRequest, RollbackRequest, State, Status,
-        SwitchResult,
+        Code, DrainRequest, DrainResult, Environment, Error, FlipRequest, HistoryResult, ReloadRequest,
+        ReloadResult, RollbackRequest, State, Status, SwitchResult,
     },
     *,
 };
@@ -98,11 +98,16 @@ async fn read(mut stream: UnixStream) -> (String, Value) {
 fn answer(request: &Request) -> Option<Result<Response, Error>> {
     let name = match request {
         Request::Status => return Some(Ok(Response::Status(status()))),
+        Request::Reload { .. } => {
+            let changed = vec!["backend 10.0.2.3:8080 joins green of web".to_owned()];
+            return Some(Ok(Response::Reload(ReloadResult { changed })));
+        }
         Request::Deployment { name }
         | Request::DrainStatus { name }
         | Request::Flip { name, .. }
         | Request::Rollback { name, .. }
-        | Request::Drain { name, .. } => name.clone(),
+        | Request::Drain { name, .. }
+        | Request::History { name, .. } => name.clone(),
     };
     match (name.as_str(), request) {
         ("mute", _) => None,
@@ -112,12 +117,16 @@ fn answer(request: &Request) -> Option<Result<Response, Error>> {
                 changed: true,
                 from: Environment::Blue,
                 to: Environment::Green,
+                share: None,
                 generation: 7,
                 rollback_possible: true,
                 store_ns: 41,
                 stored_at_ns: 1,
                 grace_ms: 9.5,
             })))
+        }
+        ("shop", Request::History { .. }) => {
+            Some(Ok(Response::History(HistoryResult { deployment: name, entries: Vec::new() })))
         }
         ("shop", _) => Some(Ok(Response::Drain(DrainResult {
             deployment: name,
@@ -177,6 +186,7 @@ async fn requests_reach_the_agent_with_who_asked_and_answers_come_back() {
 
     let flip = FlipRequest {
         to: Some(Environment::Green),
+        share: Some(25),
         force: vec!["health".to_owned()],
         reason: Some("v2".to_owned()),
         dry_run: true,
@@ -187,7 +197,7 @@ async fn requests_reach_the_agent_with_who_asked_and_answers_come_back() {
         panic!("no flip arrived");
     };
     assert_eq!((name.as_str(), body.to, body.dry_run), ("shop", flip.to, true));
-    assert_eq!((body.force, body.reason), (flip.force, flip.reason));
+    assert_eq!((body.force, body.reason, body.share), (flip.force, flip.reason, Some(25)));
 
     client.rollback("shop", &RollbackRequest::default()).await.unwrap();
     assert!(matches!(lab.asked.recv().await, Some((_, Request::Rollback { .. }))));
@@ -199,6 +209,49 @@ async fn requests_reach_the_agent_with_who_asked_and_answers_come_back() {
         panic!("no drain arrived");
     };
     assert_eq!((body.extend_s, body.finish), (Some(600), false));
+
+    assert_eq!(client.history("shop", 5).await.unwrap().deployment, "shop");
+    let Some((_, Request::History { name, limit })) = lab.asked.recv().await else {
+        panic!("no question for history arrived");
+    };
+    assert_eq!((name.as_str(), limit), ("shop", 5));
+    let reload = ReloadRequest { reason: Some("a third backend".to_owned()) };
+    assert_eq!(client.reload(&reload).await.unwrap().changed.len(), 1);
+    let Some((_, Request::Reload { body })) = lab.asked.recv().await else {
+        panic!("no reload arrived");
+    };
+    assert_eq!(body.reason, reload.reason);
+}
+
+#[tokio::test]
+async fn history_is_asked_for_with_a_limit_or_without_one() {
+    let mut lab = Lab::start();
+    let path = "/v1/deployments/shop/history";
+    for (query, wanted) in [("", 1000), ("?", 1000), ("?limit=3", 3)] {
+        let get = format!("GET {path}{query} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n");
+        assert!(lab.raw(&get).await.0.starts_with("HTTP/1.1 200"), "{query}");
+        let asked = lab.asked.recv().await;
+        assert!(matches!(asked, Some((_, Request::History { limit, .. })) if limit == wanted), "{asked:?}");
+    }
+    for query in ["?limit=0", "?limit=-1", "?limit=x", "?last=3", "?limit=3&limit=4"] {
+        let get = format!("GET {path}{query} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n");
+        assert_error(&lab.raw(&get).await, 400, "bad_request", "the query does not fit");
+    }
+}
+
+#[tokio::test]
+async fn share_is_a_percentage() {
+    let lab = Lab::start();
+    let flip = "/v1/deployments/shop/flip";
+    for share in ["1", "100", "null"] {
+        let (head, body) = lab.post(flip, &format!("{{\"share\": {share}}}")).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{share}: {body}");
+    }
+    for share in ["0", "101"] {
+        let reply = lab.post(flip, &format!("{{\"share\": {share}}}")).await;
+        assert_error(&reply, 400, "bad_request", "no percentage from 1 to 100");
+    }
+    assert_error(&lab.post(flip, "{\"share\": 300}").await, 400, "bad_request", "300");
 }
 
 #[tokio::test]

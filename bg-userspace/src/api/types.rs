@@ -1,7 +1,10 @@
 //! The JSON of the control API, version 1: what `bgd` says and what `bgctl` asks. Times are in the
-//! unit that the name ends with; ages count from now, so that no clock has to agree.
+//! unit that the name ends with; ages count from now, so that no clock has to agree. Only history tells
+//! points in time, which it has to keep.
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::journal::Outcome;
 
 /// One of the two environments of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,8 @@ pub enum Environment {
 pub enum State {
     /// Nothing is going on: one environment is live, nothing drains.
     Idle,
+    /// The idle environment gets a share of the new connections; the live one keeps the rest.
+    Shifting,
     /// A flip has happened; the old environment finishes its connections.
     Draining,
     /// A rollback has happened; the environment that was tried finishes its connections.
@@ -72,8 +77,10 @@ pub struct DeploymentStatus {
     pub phase: Phase,
     /// Grows by one with every stored control word.
     pub generation: u32,
-    /// The environment that new connections go to.
+    /// The environment that new connections go to; while they are shared, the one that had all of them.
     pub live: Environment,
+    /// Percent of new connections that go to the other environment, while they are shared.
+    pub share: Option<u8>,
     /// Both environments, blue first.
     pub environments: Vec<EnvironmentStatus>,
     /// Its services, by name.
@@ -116,6 +123,14 @@ pub struct BackendStatus {
     pub health: String,
     /// Why it is not healthy.
     pub reason: Option<String>,
+    /// Its weight among the backends of its environment, 100 for an ordinary one; 0 takes no new connection.
+    pub weight: u16,
+    /// No longer configured: it keeps the connections that it has.
+    pub leaving: bool,
+    /// SYNs forwarded to it since the program was first loaded.
+    pub syns: u64,
+    /// SYN-ACKs that came back from it through this node.
+    pub syn_acks: u64,
 }
 
 /// One service.
@@ -187,6 +202,8 @@ pub struct SynMemoryStatus {
 pub struct FlipRequest {
     /// The environment to make live; the idle one if absent.
     pub to: Option<Environment>,
+    /// Percent of new connections that it shall get, 1 to 100; all if absent. A later flip raises it.
+    pub share: Option<u8>,
     /// Guards to override, by name.
     pub force: Vec<String>,
     /// Why, for the record.
@@ -219,6 +236,55 @@ pub struct DrainRequest {
     pub reason: Option<String>,
 }
 
+/// Body of `POST /v1/reload`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReloadRequest {
+    /// Why, for the record.
+    pub reason: Option<String>,
+}
+
+/// Answer of `POST /v1/reload`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReloadResult {
+    /// What is different now, in sentences; empty when the file asks for nothing new.
+    pub changed: Vec<String>,
+}
+
+/// Answer of `GET /v1/deployments/{d}/history`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HistoryResult {
+    /// The deployment.
+    pub deployment: String,
+    /// What was done, newest first.
+    pub entries: Vec<HistoryEntry>,
+}
+
+/// What somebody did, or the agent by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Its number, which grows.
+    pub id: u64,
+    /// When, `CLOCK_REALTIME`, milliseconds since 1970.
+    pub at_ms: u64,
+    /// The user, by the kernel's word; absent for the agent itself.
+    pub uid: Option<u32>,
+    /// The user's name; `bgd` for the agent itself.
+    pub who: String,
+    /// What, in a phrase: `flip to green`.
+    pub what: String,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// The generation before it.
+    pub generation: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it ended, `CLOCK_REALTIME`, milliseconds since 1970.
+    pub ended_at_ms: Option<u64>,
+    /// More about how it ended, in a sentence.
+    pub text: Option<String>,
+}
+
 /// Answer of flip and rollback.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SwitchResult {
@@ -228,8 +294,10 @@ pub struct SwitchResult {
     pub changed: bool,
     /// The environment that was live before.
     pub from: Environment,
-    /// The environment that is live now.
+    /// The environment that is live now, or gets a share of the new connections.
     pub to: Environment,
+    /// Percent of new connections that go to `to`; absent when all do.
+    pub share: Option<u8>,
     /// The generation after the store.
     pub generation: u32,
     /// Whether `rollback` would undo this now: a flip drains.

@@ -62,6 +62,20 @@ pub(super) enum Command {
     Rollback(Rollback),
     /// Show, extend or finish the drain of the environment that was left.
     Drain(Drain),
+    /// Show who did what to a deployment, when, why, and how it ended.
+    History {
+        /// The deployment.
+        deployment: String,
+        /// Show no more than the newest so many.
+        #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+        limit: u16,
+    },
+    /// Have the agent read its configuration file again, and follow it without breaking a connection.
+    Reload {
+        /// Why, for the record.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// Look after the configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -79,6 +93,9 @@ pub(super) struct Flip {
     /// The environment to make live; the idle one if absent.
     #[arg(long, value_parser = environment, value_name = "ENVIRONMENT")]
     pub(super) to: Option<Environment>,
+    /// Give it only so many percent of the new connections; another flip raises that.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(super) share: Option<u8>,
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,

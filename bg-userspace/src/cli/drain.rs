@@ -141,7 +141,7 @@ fn show(output: &Output, result: &DrainResult, exit: Exit) -> String {
             lines.extend(details(drain));
             let back = match result.state {
                 State::Draining => format!(" | bgctl rollback {name}"),
-                State::Idle | State::RollingBack => String::new(),
+                State::Idle | State::Shifting | State::RollingBack => String::new(),
             };
             format!("bgctl drain {name} --wait | bgctl drain {name} extend 10m{back}")
         }

@@ -7,7 +7,9 @@ mod args;
 mod check;
 mod drain;
 mod exit;
+mod history;
 mod output;
+mod reload;
 mod status;
 mod switch;
 mod text;
@@ -50,6 +52,10 @@ fn run(arguments: &[OsString]) -> Exit {
         Command::Flip(flip) => block_on(switch::flip(&output, &client, flip)),
         Command::Rollback(rollback) => block_on(switch::rollback(&output, &client, rollback)),
         Command::Drain(drain) => block_on(drain::run(&output, &client, drain)),
+        Command::History { deployment, limit } => {
+            block_on(history::run(&output, &client, &deployment, limit.into()))
+        }
+        Command::Reload { reason } => block_on(reload::run(&output, &client, reason)),
         Command::Config(ConfigCommand::Check { file }) => check::run(&output, &file),
         Command::Completion { shell } => completion(&output, shell),
     };

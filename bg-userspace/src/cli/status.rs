@@ -53,7 +53,10 @@ pub(super) fn screen(paint: Paint, status: &DeploymentStatus) -> Vec<String> {
         vec![format!("{}   generation {}   {}", paint.bold(&name), status.generation, state(paint, status),)];
     for environment in &status.environments {
         lines.push(summary(paint, status, environment));
-        lines.extend(environment.members.iter().filter_map(|member| trouble(paint, member)));
+        for member in &environment.members {
+            lines.extend(trouble(paint, member));
+            lines.extend(difference(paint, member));
+        }
     }
     if let Some(drain) = &status.drain {
         lines.extend(drain::details(drain).into_iter().map(|line| format!("  {line}")));
@@ -77,9 +80,16 @@ fn state(paint: Paint, status: &DeploymentStatus) -> String {
     let sealed = if status.phase == Phase::Seal { ", last count" } else { "" };
     match status.state {
         State::Idle => paint.good("● IDLE"),
+        State::Shifting => paint.odd(&format!("● SHIFTING{}", shared(status))) + ", rollback possible",
         State::Draining => paint.odd(&format!("● DRAINING{draining}{sealed}")) + ", rollback possible",
         State::RollingBack => paint.odd(&format!("● ROLLING BACK, draining{draining}{sealed}")),
     }
+}
+
+/// `, green 25 % of new connections`.
+fn shared(status: &DeploymentStatus) -> String {
+    let to = text::name(text::other(status.live));
+    status.share.map_or_else(String::new, |share| format!(", {to} {share} % of new connections"))
 }
 
 fn summary(paint: Paint, status: &DeploymentStatus, environment: &EnvironmentStatus) -> String {
@@ -120,6 +130,18 @@ fn trouble(paint: Paint, member: &BackendStatus) -> Option<String> {
     ))
 }
 
+/// A backend that takes another share of new connections than the others.
+fn difference(paint: Paint, member: &BackendStatus) -> Option<String> {
+    let how = match member {
+        BackendStatus { leaving: true, .. } => "leaves, and keeps its connections".to_owned(),
+        BackendStatus { weight: 0, .. } => "has weight 0, and takes no new connection".to_owned(),
+        BackendStatus { weight: 100, .. } => return None,
+        BackendStatus { weight, .. } => format!("has weight {weight}"),
+    };
+    let BackendStatus { address, service, .. } = member;
+    Some(paint.faint(&format!("      {} of {} {how}", clean(address), clean(service))))
+}
+
 fn services(status: &DeploymentStatus) -> impl Iterator<Item = String> {
     let width = |of: fn(&crate::api::types::ServiceStatus) -> &String| {
         status.services.iter().map(|service| of(service).chars().count()).max().unwrap_or(0)
@@ -150,6 +172,7 @@ fn warnings(paint: Paint, warnings: &[String]) -> impl Iterator<Item = String> {
 fn next(status: &DeploymentStatus, name: &str) -> String {
     match status.state {
         State::Idle => format!("bgctl flip {name}"),
+        State::Shifting => format!("bgctl flip {name} | bgctl rollback {name}"),
         State::Draining => format!("bgctl drain {name} --wait | bgctl rollback {name}"),
         State::RollingBack => format!("bgctl drain {name} --wait"),
     }

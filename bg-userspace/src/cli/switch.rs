@@ -12,7 +12,7 @@ use super::{
 };
 use crate::api::{
     client::{Client, ClientError},
-    types::{self, Code, Environment, FlipRequest, RollbackRequest, SwitchResult},
+    types::{self, Code, FlipRequest, RollbackRequest, SwitchResult},
 };
 
 /// The guard that time alone satisfies, after the first load.
@@ -26,7 +26,8 @@ pub(super) async fn flip(output: &Output, client: &Client, flip: args::Flip) -> 
         None => Some(client.deployment(&flip.deployment).await?),
     };
     let request = FlipRequest {
-        to: flip.to.or(seen.as_ref().map(|seen| other(seen.live))),
+        to: flip.to.or(seen.as_ref().map(|seen| text::other(seen.live))),
+        share: flip.share,
         force: flip.force,
         reason: flip.reason,
         dry_run: flip.dry_run,
@@ -61,13 +62,6 @@ async fn patiently(
             return Err(error.into());
         };
         show_wait(output, name, wait).await;
-    }
-}
-
-const fn other(environment: Environment) -> Environment {
-    match environment {
-        Environment::Blue => Environment::Green,
-        Environment::Green => Environment::Blue,
     }
 }
 
@@ -112,14 +106,30 @@ fn show_flip(output: &Output, switch: &SwitchResult, dry_run: bool) -> String {
     let SwitchResult { deployment, to, .. } = switch;
     if dry_run && switch.from != switch.to {
         let to = text::name(*to);
+        let share = switch.share.map_or_else(String::new, |share| format!(" --share {share}"));
         return format!(
             "{deployment}: no guard refuses a flip to {to}; nothing was changed\n  \
-             next: bgctl flip {deployment} --to {to}"
+             next: bgctl flip {deployment} --to {to}{share}"
         );
+    }
+    if let Some(share) = switch.share.filter(|_| switch.changed) {
+        return show_share(output, switch, share);
     }
     let way_back = if switch.rollback_possible { "rollback" } else { "status" };
     let next = format!("bgctl drain {deployment} --wait | bgctl {way_back} {deployment}");
     show(output, switch, "", &next)
+}
+
+/// A step of a flip that gives the other environment a share of the new connections.
+fn show_share(output: &Output, switch: &SwitchResult, share: u8) -> String {
+    let SwitchResult { deployment, from, to, generation, .. } = switch;
+    let to = output.paint().environment(*to, text::name(*to));
+    let from = text::name(*from);
+    format!(
+        "{deployment}: {to} gets {share} % of new connections, {from} the rest   generation {generation}\n  \
+         {}\n  next: bgctl status {deployment} | bgctl flip {deployment} | bgctl rollback {deployment}",
+        cost(switch),
+    )
 }
 
 fn show_rollback(output: &Output, switch: &SwitchResult) -> String {
@@ -129,7 +139,7 @@ fn show_rollback(output: &Output, switch: &SwitchResult) -> String {
 
 fn show(output: &Output, switch: &SwitchResult, how: &str, next: &str) -> String {
     let paint = output.paint();
-    let SwitchResult { deployment, from, to, generation, store_ns, grace_ms, .. } = switch;
+    let SwitchResult { deployment, from, to, generation, .. } = switch;
     let live = paint.environment(*to, text::name(*to));
     if !switch.changed {
         return format!(
@@ -140,9 +150,14 @@ fn show(output: &Output, switch: &SwitchResult, how: &str, next: &str) -> String
     let from = text::name(*from);
     format!(
         "{deployment}: {how}{live} is live, {from} keeps its connections   generation {generation}\n  \
-         one store of {} ns, seen by every processor after {grace_ms:.1} ms\n  next: {next}",
-        text::count(*store_ns),
+         {}\n  next: {next}",
+        cost(switch),
     )
+}
+
+fn cost(switch: &SwitchResult) -> String {
+    let SwitchResult { store_ns, grace_ms, .. } = switch;
+    format!("one store of {} ns, seen by every processor after {grace_ms:.1} ms", text::count(*store_ns))
 }
 
 #[cfg(test)]

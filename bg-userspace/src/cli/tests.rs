@@ -22,10 +22,14 @@ fn draining() -> Value {
                 "environment": "blue", "healthy": 1, "backends": 2,
                 "connections": 98_204, "packets": 12_345_678,
                 "members": [
-                    { "service": "web", "address": "10.0.1.1:8080", "health": "healthy", "reason": null },
+                    {
+                        "service": "web", "address": "10.0.1.1:8080", "health": "healthy", "reason": null,
+                        "weight": 100, "leaving": false, "syns": 9, "syn_acks": 9,
+                    },
                     {
                         "service": "web", "address": "10.0.1.2:8080", "health": "unhealthy",
                         "reason": "GET /ready: status 503, expected 2xx",
+                        "weight": 100, "leaving": false, "syns": 0, "syn_acks": 0,
                     },
                 ],
             },
@@ -100,6 +104,33 @@ fn rollback_is_told_from_a_flip() {
 }
 
 #[test]
+fn shares_are_shown_while_new_connections_are_shared() {
+    let mut status = draining();
+    status["state"] = json!("shifting");
+    status["live"] = json!("blue");
+    status["share"] = json!(25);
+    status["drain"] = Value::Null;
+    let screen = screen(status);
+    let first =
+        "shop   generation 42   ● SHIFTING, green 25 % of new connections, rollback possible\n  ▶ blue ";
+    assert!(screen.starts_with(first), "{screen}");
+    assert!(screen.ends_with("next: bgctl flip shop | bgctl rollback shop"), "{screen}");
+}
+
+#[test]
+fn backends_of_another_weight_are_named() {
+    let mut status = draining();
+    let members = &mut status["environments"][0]["members"];
+    members[0]["weight"] = json!(50);
+    members[1]["leaving"] = json!(true);
+    let shown = screen(status.clone());
+    assert!(shown.contains("\n      10.0.1.1:8080 of web has weight 50\n"), "{shown}");
+    assert!(shown.contains("\n      10.0.1.2:8080 of web leaves, and keeps its connections\n"), "{shown}");
+    status["environments"][0]["members"][0]["weight"] = json!(0);
+    assert!(screen(status).contains("has weight 0, and takes no new connection\n"));
+}
+
+#[test]
 fn incomplete_syn_memory_is_shown() {
     let mut status = draining();
     status["syn_memory"] = json!({ "false_positive_rate": 0.0, "complete_in_s": 97 });
@@ -150,6 +181,12 @@ fn documented_command_lines_parse() {
         "flip shop",
         "flip shop --to green --reason v2 --force health --force syn-memory --timeout 3m",
         "flip shop --no-wait --dry-run",
+        "flip shop --share 25",
+        "flip shop --to green --share 100",
+        "history shop",
+        "history shop --limit 5",
+        "reload",
+        "reload --reason weights",
         "rollback shop --reason broken --force health",
         "drain shop",
         "drain shop status",
@@ -176,6 +213,12 @@ fn senseless_command_lines_are_refused() {
         "flip shop --to red",
         "flip shop --timeout soon",
         "flip shop --no-wait --timeout 3m",
+        "flip shop --share 0",
+        "flip shop --share 101",
+        "flip shop --share half",
+        "history",
+        "history shop --limit 0",
+        "reload shop",
         "drain shop extend",
         "drain shop extend 0s",
         "drain shop extend 10",

@@ -55,6 +55,13 @@ pub(super) const fn name(environment: Environment) -> &'static str {
     }
 }
 
+pub(super) const fn other(environment: Environment) -> Environment {
+    match environment {
+        Environment::Blue => Environment::Green,
+        Environment::Green => Environment::Blue,
+    }
+}
+
 /// Text from elsewhere on one line, with nothing in it that a terminal would obey.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

@@ -1,4 +1,5 @@
-//! SHA-256, written as 64 lower-case hexadecimal digits.
+//! SHA-256, written as 64 lower-case hexadecimal digits: what `sha256sum` on the node says of the same bytes.
+//! By `sha2`, which is Rust throughout; `ring` and `openssl` bring a C compiler into the build.
 
 use std::fmt;
 use std::str::FromStr;
