@@ -5,7 +5,7 @@ use bg_tests::lab::capture::Capture;
 use bg_tests::lab::clock::{eventually, realtime_ns};
 use bg_tests::lab::fleet::{Fleet, STREAM_PORT};
 use bg_tests::lab::nginx::{self, AccessLog, HTTP_PORT};
-use bg_tests::lab::topology::{CLIENTS, Topology};
+use bg_tests::lab::topology::{CLIENTS, CLIENTS6, Topology};
 use bg_tests::lab::witness::Resets;
 use bg_tests::streamer::load::{Clients, Http, Load, Streams};
 use std::time::Duration;
@@ -34,6 +34,16 @@ fn clients(topology: &Topology, web: bool) -> Clients {
     }
 }
 
+/// The streams once more, over IPv6.
+fn clients6(topology: &Topology) -> Clients {
+    let mut clients = clients(topology, false);
+    clients.sources = CLIENTS6.iter().map(|address| (*address).into()).collect();
+    if let Some(streams) = &mut clients.streams {
+        streams.target = (topology.backends[0].address6, STREAM_PORT).into();
+    }
+    clients
+}
+
 #[test]
 fn routed_load_is_verified_logged_captured_and_ends_without_a_reset() {
     let topology = Topology::new(1, 1).unwrap();
@@ -43,23 +53,29 @@ fn routed_load_is_verified_logged_captured_and_ends_without_a_reset() {
     let capture = Capture::start(&topology).unwrap();
     let before = Resets::at_the_ends(&topology).unwrap();
     let start = realtime_ns();
-    let load = Load::start(&topology.client, clients(&topology, true));
-    let tally = load.tally();
-    let busy = eventually(PATIENCE, || tally.answered() > 1500 || tally.failed() > 0);
-    load.order(|orders| orders.speak = true);
-    std::thread::sleep(Duration::from_millis(300));
-    let tally = load.stop().unwrap();
-    assert!(busy && tally.failed() == 0, "{:?}", tally.failures());
-    let fates = tally.fates();
-    assert_eq!(fates.kept, fates.opened);
-    assert!(fates.opened > 9, "the short streams are missing: {fates:?}");
+    let loads = [clients(&topology, true), clients6(&topology)];
+    let loads = loads.map(|clients| Load::start(&topology.client, clients));
+    let mut opened = 0;
+    for load in loads {
+        let tally = load.tally();
+        let busy = eventually(PATIENCE, || tally.answered() > 1500 || tally.failed() > 0);
+        load.order(|orders| orders.speak = true);
+        std::thread::sleep(Duration::from_millis(300));
+        let tally = load.stop().unwrap();
+        assert!(busy && tally.failed() == 0, "{:?}", tally.failures());
+        let fates = tally.fates();
+        assert_eq!(fates.kept, fates.opened);
+        assert!(fates.opened > 9, "the short streams are missing: {fates:?}");
+        opened += fates.opened;
+    }
     assert_eq!(Resets::at_the_ends(&topology).unwrap() - before, Resets::default());
 
     let captured = capture.finish().unwrap();
     let end = realtime_ns();
     assert_eq!(captured.resets_between(start, end), 0);
     let mut accepted = Fleet::accepted(&topology).unwrap();
-    assert_eq!(accepted.len() as u64, fates.opened);
+    assert_eq!(accepted.len() as u64, opened);
+    assert!(accepted.iter().any(|one| one.client.is_ipv6()));
     for mut log in AccessLog::all(&topology) {
         eventually(Duration::from_millis(500), || log.follow(|_| ()).is_err());
         assert_eq!(log.refused, 0);

@@ -201,10 +201,19 @@ pub enum HealthKind {
 }
 
 impl Config {
+    /// Whether some service's VIP is an IPv4 address; its backends are then, too.
+    pub fn has_ipv4(&self) -> bool {
+        self.vips().any(SocketAddr::is_ipv4)
+    }
+
     /// Whether some service's VIP is an IPv6 address; its backends are then, too.
     pub fn has_ipv6(&self) -> bool {
+        self.vips().any(SocketAddr::is_ipv6)
+    }
+
+    fn vips(&self) -> impl Iterator<Item = &SocketAddr> {
         let services = self.deployments.values().flat_map(|deployment| deployment.services.values());
-        services.into_iter().any(|service| service.vip.is_ipv6())
+        services.map(|service| &service.vip)
     }
 }
 

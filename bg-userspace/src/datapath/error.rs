@@ -138,6 +138,16 @@ pub enum Error {
         /// The command that mends it.
         help: String,
     },
+    /// A service needs IPv6, and an interface has none.
+    #[error("{path} is {found}, and a service has an IPv6 address\n  help: {help}")]
+    NoIpv6 {
+        /// The file under /proc/sys.
+        path: String,
+        /// Its value, or that it is not there.
+        found: String,
+        /// What mends it.
+        help: String,
+    },
     /// A netlink request failed.
     #[error("{act}: {source}")]
     Netlink {

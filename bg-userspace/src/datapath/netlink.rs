@@ -4,6 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
+};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp, XdpAttached};
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::mpsc;
@@ -93,7 +96,11 @@ impl Netlink {
     /// Adds an address to an interface. Returns whether it was not there before.
     pub(super) async fn add_address(&self, interface: &str, address: IpAddr) -> Result<bool, Error> {
         let link = self.link(interface).await?;
-        match self.handle.address().add(link.index, address, full_length(address)).execute().await {
+        let mut request = self.handle.address().add(link.index, address, full_length(address));
+        if address.is_ipv6() {
+            keep_to_clients(request.message_mut());
+        }
+        match request.execute().await {
             Ok(()) => Ok(true),
             Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EEXIST => Ok(false),
             Err(error) => Err(fail(&format!("adding {address} to {interface}"), error)),
@@ -157,6 +164,18 @@ pub fn watch() -> Result<mpsc::Receiver<()>, Error> {
         }
     });
     Ok(receiver)
+}
+
+/// Makes an IPv6 address one that is there for its clients alone. No duplicate is looked for: every node
+/// has it, and until the kernel knew, it would be nobody's. And it counts as deprecated, so that the node
+/// does not open connections of its own from it; an IPv4 address on another interface is not used so.
+fn keep_to_clients(message: &mut AddressMessage) {
+    let mut lifetime = CacheInfo::default();
+    lifetime.ifa_valid = u32::MAX; // for ever
+    lifetime.ifa_preferred = 0;
+    message.header.flags = AddressHeaderFlags::Nodad;
+    message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    message.attributes.push(AddressAttribute::CacheInfo(lifetime));
 }
 
 fn full_length(address: IpAddr) -> u8 {

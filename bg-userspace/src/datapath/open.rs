@@ -41,7 +41,12 @@ impl Datapath {
         for interface in config.node.interfaces.iter().chain([&config.node.vip_interface]) {
             netlink.link(interface).await?;
         }
-        sysctl::require_forwarding(&config.node.interfaces)?;
+        if config.has_ipv4() {
+            sysctl::require_ipv4(&config.node.interfaces)?;
+        }
+        if config.has_ipv6() {
+            sysctl::require_ipv6(config)?;
+        }
         for interface in &config.node.interfaces {
             if sysctl::filters_strictly(interface)? {
                 warn!(

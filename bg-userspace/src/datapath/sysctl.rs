@@ -1,12 +1,14 @@
 //! Kernel settings that the data plane depends on.
 
 use std::fs;
+use std::path::Path;
 
 use super::Error;
+use crate::config::Config;
 
 /// The kernel resolves a missing neighbour and forwards the packet itself; without forwarding it, and
 /// the routing lookups of the program, answer nothing.
-pub(super) fn require_forwarding(interfaces: &[String]) -> Result<(), Error> {
+pub(super) fn require_ipv4(interfaces: &[String]) -> Result<(), Error> {
     require("/proc/sys/net/ipv4/ip_forward", "net.ipv4.ip_forward")?;
     for interface in interfaces {
         // In the name of a key, a dot of an interface's name is a slash.
@@ -14,6 +16,34 @@ pub(super) fn require_forwarding(interfaces: &[String]) -> Result<(), Error> {
         require(&format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"), &key)?;
     }
     Ok(())
+}
+
+/// The same for IPv6, where some service uses it. The kernel forwards where `all` says so, and the lookups
+/// of the program answer where the interface says so. Other than in IPv4, a reply that is handed to the
+/// kernel with the VIP as its source needs no setting: `ip6_forward` does not ask whose source it is.
+pub(super) fn require_ipv6(config: &Config) -> Result<(), Error> {
+    let node = &config.node;
+    for interface in node.interfaces.iter().chain([&node.vip_interface]) {
+        require_ipv6_on(interface)?;
+    }
+    require("/proc/sys/net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding")?;
+    for interface in &node.interfaces {
+        let key = format!("net.ipv6.conf.{}.forwarding", interface.replace('.', "/"));
+        require(&format!("/proc/sys/net/ipv6/conf/{interface}/forwarding"), &key)?;
+    }
+    Ok(())
+}
+
+fn require_ipv6_on(interface: &str) -> Result<(), Error> {
+    let path = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
+    // An interface whose MTU is below 1,280 has no IPv6, and no such file; nor has a kernel without it.
+    let found = if Path::new(&path).exists() { read(&path)? } else { "not there".to_owned() };
+    if found == "0" {
+        return Ok(());
+    }
+    let key = format!("net.ipv6.conf.{}.disable_ipv6", interface.replace('.', "/"));
+    let help = format!("sysctl -w {key}=0; or use no IPv6 address as a `vip`");
+    Err(Error::NoIpv6 { path, found, help })
 }
 
 fn require(path: &str, key: &str) -> Result<(), Error> {

@@ -7,10 +7,14 @@ use super::topology::{FAR_END, Topology};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+
+/// SYNs without an ACK, and RSTs. In IPv6, tcpdump does not find the TCP header by itself.
+const FILTER: &str = "(tcp[13] & 0x12 = 0x02) or (tcp[13] & 0x04 != 0) or \
+    (ip6[6] = 6 and (ip6[53] & 0x12 = 0x02 or ip6[53] & 0x04 != 0))";
 
 /// A tcpdump that is running.
 pub struct Capture {
@@ -26,12 +30,12 @@ impl Capture {
         let log = topology.workdir.join("tcpdump.log");
         let mut command = Command::new("tcpdump");
         command
-            .args(["-i", FAR_END, "-n", "-s", "64", "-B", "8192", "-U", "-Z", "root"])
+            .args(["-i", FAR_END, "-n", "-s", "96", "-B", "8192", "-U", "-Z", "root"])
             // Without this, what was seen last waits in a block that is lost at the end.
             .args(["--immediate-mode", "--time-stamp-precision=nano"])
             .arg("-w")
             .arg(&file)
-            .arg("(tcp[13] & 0x12 = 0x02) or (tcp[13] & 0x04 != 0)")
+            .arg(FILTER)
             .stderr(topology.workdir.log("tcpdump.log")?);
         let mut tcpdump = Process::spawn("tcpdump", command, Some(&topology.client))?;
         let listening = super::clock::eventually(Duration::from_secs(10), || {
@@ -61,7 +65,7 @@ impl Capture {
 
 /// What a capture held.
 pub struct Captured {
-    opened: HashMap<SocketAddrV4, Vec<Opening>>,
+    opened: HashMap<SocketAddr, Vec<Opening>>,
     resets: Vec<Segment>,
 }
 
@@ -76,7 +80,7 @@ pub struct Opening {
 
 impl Captured {
     fn new(segments: Vec<Segment>) -> Self {
-        let mut opened: HashMap<SocketAddrV4, Vec<Opening>> = HashMap::new();
+        let mut opened: HashMap<SocketAddr, Vec<Opening>> = HashMap::new();
         let mut resets = Vec::new();
         for segment in segments {
             if segment.flags & RST != 0 {
@@ -98,7 +102,7 @@ impl Captured {
     }
 
     /// The connection that `client` had opened last when a server accepted it at `accepted_ns`.
-    pub fn opening(&self, client: SocketAddrV4, accepted_ns: u64) -> Option<Opening> {
+    pub fn opening(&self, client: SocketAddr, accepted_ns: u64) -> Option<Opening> {
         let mut openings = self.opened.get(&client)?.iter();
         openings.rfind(|opening| opening.at_ns <= accepted_ns).copied()
     }

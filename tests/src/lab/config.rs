@@ -2,10 +2,10 @@
 
 use super::fleet::{HEALTH_PORT, PLAIN_PORT, STREAM_PORT};
 use super::nginx::HTTP_PORT;
-use super::topology::{Topology, VIP};
+use super::topology::{Topology, VIP, VIP6};
 use super::{Environment, word};
 use std::fmt::Write;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// The deployment's name.
 pub const DEPLOYMENT: &str = "shop";
@@ -16,12 +16,17 @@ pub const WEB: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
 pub const STREAM: SocketAddrV4 = SocketAddrV4::new(VIP, 7000);
 /// The virtual address of the service `plain`.
 pub const PLAIN: SocketAddrV4 = SocketAddrV4::new(VIP, 7001);
+/// The virtual address of the service `stream6`: the same servers, over IPv6.
+pub const STREAM6: SocketAddrV6 = SocketAddrV6::new(VIP6, 7000, 0, 0);
 
 /// What a laboratory may want otherwise.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "services do not exclude each other")]
 pub struct Settings {
     /// Whether the service `web` (nginx) is there beside `stream`.
     pub web: bool,
+    /// Whether the service `stream6` is there beside `stream`.
+    pub ipv6: bool,
     /// Whether `stream` is probed by plain TCP on its own port, as if it had no health page.
     pub plain_probes: bool,
     /// Whether the service `plain` is there too: `stream` once more, probed by plain TCP.
@@ -45,6 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             web: false,
+            ipv6: false,
             plain_probes: false,
             plain: false,
             pins: None,
@@ -74,16 +80,19 @@ idle_horizon = \"{horizon}\"
     );
     if settings.web {
         let probes = Probes::Http { port: HTTP_PORT, paths: "[\"/health\", \"/ready\"]" };
-        out += &service(topology, settings, "web", WEB, HTTP_PORT, probes);
+        out += &service(topology, settings, "web", WEB.into(), HTTP_PORT, probes);
     }
     let probes = if settings.plain_probes {
         Probes::Tcp
     } else {
         Probes::Http { port: HEALTH_PORT, paths: "[\"/health\"]" }
     };
-    out += &service(topology, settings, "stream", STREAM, STREAM_PORT, probes);
+    out += &service(topology, settings, "stream", STREAM.into(), STREAM_PORT, probes);
     if settings.plain {
-        out += &service(topology, settings, "plain", PLAIN, PLAIN_PORT, Probes::Tcp);
+        out += &service(topology, settings, "plain", PLAIN.into(), PLAIN_PORT, Probes::Tcp);
+    }
+    if settings.ipv6 {
+        out += &service(topology, settings, "stream6", STREAM6.into(), STREAM_PORT, probes);
     }
     out
 }
@@ -126,7 +135,7 @@ fn service(
     topology: &Topology,
     settings: &Settings,
     name: &str,
-    vip: SocketAddrV4,
+    vip: SocketAddr,
     port: u16,
     probes: Probes,
 ) -> String {
@@ -134,7 +143,10 @@ fn service(
     let idle = idle.map_or(String::new(), |time| format!("idle_timeout = \"{time}\"\n"));
     let side = |environment: Environment| {
         let backends = topology.environment(environment);
-        let addresses = backends.map(|backend| format!("{}:{port}", backend.address));
+        let addresses = backends.map(|backend| match vip {
+            SocketAddr::V4(_) => SocketAddr::from((backend.address, port)).to_string(),
+            SocketAddr::V6(_) => SocketAddr::from((backend.address6, port)).to_string(),
+        });
         format!("{} = {:?}", word(environment), addresses.collect::<Vec<_>>())
     };
     let kind = match probes {

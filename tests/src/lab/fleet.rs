@@ -2,10 +2,10 @@
 
 use super::binaries::binary;
 use super::process::Process;
-use super::topology::{Backend, CLIENTS, Topology};
+use super::topology::{Backend, Topology, has_ipv6, is_client};
 use super::{Environment, word};
 use anyhow::{Context, Result};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
 
 /// Where every streamer serves.
@@ -21,7 +21,7 @@ pub struct Accepted {
     /// When, `CLOCK_REALTIME`, nanoseconds since 1970. A log may round it up, never down.
     pub at_ns: u64,
     /// Whose.
-    pub client: SocketAddrV4,
+    pub client: SocketAddr,
     /// By which environment.
     pub environment: Environment,
 }
@@ -82,7 +82,7 @@ fn read_log(topology: &Topology, backend: &Backend) -> Result<Vec<Accepted>> {
     for line in text.lines() {
         let accepted = parse(line, backend.environment);
         let accepted = accepted.with_context(|| format!("{}: {line:?}", path.display()))?;
-        if CLIENTS.contains(accepted.client.ip()) {
+        if is_client(accepted.client.ip()) {
             all.push(accepted);
         }
     }
@@ -91,7 +91,9 @@ fn read_log(topology: &Topology, backend: &Backend) -> Result<Vec<Accepted>> {
 
 fn start(topology: &Topology, backend: &Backend) -> Result<Process> {
     let mut command = Command::new(binary("streamer")?);
-    let address = |port| SocketAddr::from((backend.address, port)).to_string();
+    // With IPv6, that takes IPv4 too, and shows it in IPv6's form.
+    let any: IpAddr = if has_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let address = |port| SocketAddr::new(any, port).to_string();
     command
         .args(["serve", "--name", &backend.name])
         .args(["--version", release(backend.environment)])
@@ -119,5 +121,7 @@ fn log_name(backend: &Backend) -> String {
 
 fn parse(line: &str, environment: Environment) -> Option<Accepted> {
     let (at, client) = line.split_once(' ')?;
-    Some(Accepted { at_ns: at.parse().ok()?, client: client.parse().ok()?, environment })
+    let client: SocketAddr = client.parse().ok()?;
+    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+    Some(Accepted { at_ns: at.parse().ok()?, client, environment })
 }

@@ -7,7 +7,7 @@ use super::word;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -144,7 +144,7 @@ impl AccessLog {
 struct Request {
     ended_ms: u64,
     accepted_ns: u64,
-    client: SocketAddrV4,
+    client: SocketAddr,
     number: u64,
     status: u16,
 }

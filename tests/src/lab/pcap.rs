@@ -1,8 +1,8 @@
-//! A reader of the classic capture file format, for Ethernet, IPv4 and TCP: as much of it as the
+//! A reader of the classic capture file format, for Ethernet, IP and TCP: as much of it as the
 //! laboratory's captures need.
 
 use anyhow::{Context, Result, bail, ensure};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 /// The TCP flags that captures are searched for.
 pub(super) const SYN: u8 = 0x02;
@@ -15,9 +15,9 @@ pub struct Segment {
     /// When it was seen, `CLOCK_REALTIME`, nanoseconds since 1970.
     pub at_ns: u64,
     /// Who sent it.
-    pub from: SocketAddrV4,
+    pub from: SocketAddr,
     /// To whom.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// Sequence number.
     pub sequence: u32,
     /// Acknowledgement number.
@@ -55,16 +55,20 @@ pub(super) fn segments(file: &[u8]) -> Result<Vec<Segment>> {
 
 fn segment(at_ns: u64, frame: &[u8]) -> Option<Segment> {
     let packet = frame.get(14..)?;
-    let header = usize::from(packet.first()? & 0x0f) * 4;
-    let is_tcp = frame[12..14] == [0x08, 0x00] && *packet.get(9)? == 6;
-    let tcp = packet.get(header..).filter(|_| is_tcp)?;
-    let address =
-        |at: usize| -> Option<Ipv4Addr> { Some(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?.into()) };
+    let v4 = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
+    let v6 = |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
+    let (protocol, header, from, to) = match frame[12..14] {
+        [0x08, 0x00] => (*packet.get(9)?, usize::from(packet.first()? & 0x0f) * 4, v4(12)?, v4(16)?),
+        // Linux puts no extension header before TCP.
+        [0x86, 0xdd] => (*packet.get(6)?, 40, v6(8)?, v6(24)?),
+        _ => return None,
+    };
+    let tcp = packet.get(header..).filter(|_| protocol == 6)?;
     let port = |at: usize| Some(u16::from_be_bytes(tcp.get(at..at + 2)?.try_into().ok()?));
     Some(Segment {
         at_ns,
-        from: SocketAddrV4::new(address(12)?, port(0)?),
-        to: SocketAddrV4::new(address(16)?, port(2)?),
+        from: SocketAddr::new(from, port(0)?),
+        to: SocketAddr::new(to, port(2)?),
         sequence: u32::from_be_bytes(tcp.get(4..8)?.try_into().ok()?),
         acknowledgement: u32::from_be_bytes(tcp.get(8..12)?.try_into().ok()?),
         flags: *tcp.get(13)?,

@@ -6,10 +6,11 @@ use super::config::{self, Settings};
 use super::fleet::Fleet;
 use super::nginx;
 use super::process::Process;
-use super::topology::{CLIENTS, Topology};
+use super::topology::{CLIENTS, CLIENTS6, Topology};
 use super::witness::Resets;
 use crate::streamer::load::{Clients, Load, Streams};
 use anyhow::{Context, Result};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -85,18 +86,31 @@ impl Stage {
     /// Starts stream clients: so many long-lived ones, and short ones if `churn`. Returns when the
     /// long-lived ones are open.
     pub fn load(&self, long_lived: u32, churn: bool) -> Result<Load> {
+        let sources = CLIENTS.iter().map(|address| (*address).into()).collect();
+        self.load_on(config::STREAM.into(), sources, long_lived, churn)
+    }
+
+    /// The same over IPv6.
+    pub fn load6(&self, long_lived: u32, churn: bool) -> Result<Load> {
+        let sources = CLIENTS6.iter().map(|address| (*address).into()).collect();
+        self.load_on(config::STREAM6.into(), sources, long_lived, churn)
+    }
+
+    fn load_on(
+        &self,
+        target: SocketAddr,
+        sources: Vec<IpAddr>,
+        long_lived: u32,
+        churn: bool,
+    ) -> Result<Load> {
         let streams = Streams {
-            target: config::STREAM.into(),
+            target,
             long_lived,
             silent_third: true,
             pace: Duration::from_millis(40),
             churn: churn.then(|| Duration::from_millis(25)),
         };
-        let clients = Clients {
-            sources: CLIENTS.iter().map(|address| (*address).into()).collect(),
-            streams: Some(streams),
-            http: None,
-        };
+        let clients = Clients { sources, streams: Some(streams), http: None };
         let load = Load::start(&self.topology.client, clients);
         let tally = load.tally();
         let open = super::clock::eventually(super::agent::PATIENCE, || {

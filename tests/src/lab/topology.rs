@@ -5,8 +5,9 @@ use super::namespace::{self, Namespace};
 use super::workdir::{self, Workdir};
 use super::{Environment, pass, process, word};
 use anyhow::{Context, Result};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The virtual address of every service.
@@ -22,6 +23,16 @@ pub const CLIENTS: [Ipv4Addr; 4] = [
 pub const STRANGERS: (Ipv4Addr, u8) = (Ipv4Addr::new(100, 64, 0, 0), 10);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const STRANGER_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The virtual address of every service over IPv6.
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x203, 0, 0, 0, 0, 0x10);
+/// The client's addresses over IPv6.
+pub const CLIENTS6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0x2001, 0xdb8, 0x198, 0, 0, 0, 0, 0x10),
+    Ipv6Addr::new(0x2001, 0xdb8, 0x198, 0, 0, 0, 0, 0x11),
+    Ipv6Addr::new(0x2001, 0xdb8, 0x198, 0, 0, 0, 0, 0x12),
+    Ipv6Addr::new(0x2001, 0xdb8, 0x198, 0, 0, 0, 0, 0x13),
+];
+const CLIENT_GATEWAY6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x198, 0, 0, 0, 0, 1);
 const CLIENT_GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The only interface of a client or backend.
 pub const FAR_END: &str = "eth0";
@@ -29,7 +40,15 @@ pub const FAR_END: &str = "eth0";
 /// One laboratory at a time in a process: names and addresses are fixed.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A backend: a namespace with one address, in one environment.
+/// Whether an address is one of the client's.
+pub fn is_client(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => CLIENTS.contains(&address),
+        IpAddr::V6(address) => CLIENTS6.contains(&address),
+    }
+}
+
+/// A backend: a namespace with one address of each family, in one environment.
 pub struct Backend {
     /// `blue-1`, `green-2`: how its servers call themselves.
     pub name: String,
@@ -37,6 +56,8 @@ pub struct Backend {
     pub environment: Environment,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Its address over IPv6.
+    pub address6: Ipv6Addr,
     /// Where its servers run.
     pub namespace: Namespace,
     /// The node's interface that leads to it.
@@ -66,13 +87,17 @@ impl Topology {
         namespace::reap().context("clear the namespaces of a killed run")?;
         workdir::reap().context("clear the files of a killed run")?;
         let workdir = Workdir::create()?;
-        let node = Namespace::create("node")?;
-        node.ip(&["link", "set", "lo", "up"])?;
+        let node = namespace("node")?;
         node.sysctl("net/ipv4/ip_forward", "1")?;
+        if has_ipv6() {
+            node.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        }
         let mut passes = Vec::new();
 
-        let client = Namespace::create("client")?;
-        passes.push(join(&node, "c0", CLIENT_GATEWAY, &client, &CLIENTS)?);
+        let client = namespace("client")?;
+        let gateways = [CLIENT_GATEWAY.into(), CLIENT_GATEWAY6.into()];
+        let addresses = [CLIENTS.map(IpAddr::from), CLIENTS6.map(IpAddr::from)].concat();
+        passes.push(join(&node, "c0", &gateways, &client, &addresses)?);
         // Many short connections: more ports than the default range.
         client.sysctl("net/ipv4/ip_local_port_range", "10240 65000")?;
 
@@ -90,8 +115,8 @@ impl Topology {
     /// Joins one more namespace to the node, for packets that no client sends. What is sent to
     /// [`STRANGERS`] arrives there and is not answered.
     pub fn admit_stranger(&mut self) -> Result<()> {
-        let stranger = Namespace::create("stranger")?;
-        self.passes.push(join(&self.node, "x0", STRANGER_GATEWAY, &stranger, &[STRANGER])?);
+        let stranger = namespace("stranger")?;
+        self.passes.push(join(&self.node, "x0", &[STRANGER_GATEWAY.into()], &stranger, &[STRANGER.into()])?);
         let (network, bits) = STRANGERS;
         self.node.ip(&["route", "add", &format!("{network}/{bits}"), "via", &STRANGER.to_string()])?;
         self.stranger = Some(stranger);
@@ -132,21 +157,40 @@ fn backend(node: &Namespace, environment: Environment, number: u8) -> Result<(Ba
         Environment::Green => 100 + number,
     };
     let address = Ipv4Addr::new(10, 77, subnet, 10);
-    let namespace = Namespace::create(&format!("{word}{number}"))?;
+    let address6 = |host| Ipv6Addr::new(0x2001, 0xdb8, 0x77, subnet.into(), 0, 0, 0, host);
+    let namespace = namespace(&format!("{word}{number}"))?;
     let port = format!("{}{number}", &word[..1]);
-    let gateway = Ipv4Addr::new(10, 77, subnet, 1);
-    let pass = join(node, &port, gateway, &namespace, &[address])?;
-    let backend = Backend { name: format!("{word}-{number}"), environment, address, namespace, port };
+    let gateways = [Ipv4Addr::new(10, 77, subnet, 1).into(), address6(1).into()];
+    let address6 = address6(0x10);
+    let pass = join(node, &port, &gateways, &namespace, &[address.into(), address6.into()])?;
+    let backend =
+        Backend { name: format!("{word}-{number}"), environment, address, address6, namespace, port };
     Ok((backend, pass))
+}
+
+/// Whether this kernel has IPv6; without it the laboratory has none either.
+pub(super) fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
+/// A namespace with loopback, where nobody looks for routers, and no interface gives itself an address.
+fn namespace(role: &str) -> Result<Namespace> {
+    let namespace = Namespace::create(role)?;
+    if has_ipv6() {
+        namespace.sysctl("net/ipv6/conf/default/addr_gen_mode", "1")?;
+        namespace.sysctl("net/ipv6/conf/default/router_solicitations", "0")?;
+    }
+    namespace.ip(&["link", "set", "lo", "up"])?;
+    Ok(namespace)
 }
 
 /// One veth pair from the node to `far`, with addresses, routes, and a passing XDP program there.
 fn join(
     node: &Namespace,
     port: &str,
-    gateway: Ipv4Addr,
+    gateways: &[IpAddr],
     far: &Namespace,
-    addresses: &[Ipv4Addr],
+    addresses: &[IpAddr],
 ) -> Result<OwnedFd> {
     // One queue each way. A native program needs as many receive queues on its end as the other end
     // has transmit queues; and a veth spreads redirected frames over its receive queues by processor,
@@ -156,18 +200,36 @@ fn join(
     let near = [&["link", "add", port][..], &queues, &["type", "veth"]].concat();
     let peer = [&["peer", "name", FAR_END][..], &queues, &["netns", far.name()]].concat();
     node.ip(&[near, peer].concat())?;
-    node.ip(&["addr", "add", &format!("{gateway}/24"), "dev", port])?;
-    node.ip(&["link", "set", port, "up"])?;
-    for address in addresses {
-        far.ip(&["addr", "add", &format!("{address}/24"), "dev", FAR_END])?;
+    let usable = |address: &&IpAddr| address.is_ipv4() || has_ipv6();
+    for gateway in gateways.iter().filter(usable) {
+        add_address(node, *gateway, port)?;
     }
-    far.ip(&["link", "set", "lo", "up"])?;
+    node.ip(&["link", "set", port, "up"])?;
+    for address in addresses.iter().filter(usable) {
+        add_address(far, *address, FAR_END)?;
+    }
     far.ip(&["link", "set", FAR_END, "up"])?;
-    far.ip(&["route", "add", "default", "via", &gateway.to_string()])?;
+    if has_ipv6() {
+        // A router asks for its neighbours from such an address.
+        add_address(node, Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(), port)?;
+        add_address(far, Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2).into(), FAR_END)?;
+    }
+    for gateway in gateways.iter().filter(usable) {
+        far.ip(&["route", "add", "default", "via", &gateway.to_string()])?;
+    }
     // A veth hands over frames whose checksums are not filled in yet, because no wire will damage
     // them; a rewrite in XDP would carry that half-made checksum on. A real NIC fills it in.
     process::run("ethtool", &["-K", FAR_END, "tx", "off"], Some(far))?;
     // What the node's program redirects arrives only where frames are taken in XDP's way.
     process::run("ethtool", &["-K", FAR_END, "gro", "on"], Some(far))?;
     far.inside(|| pass::attach(FAR_END))?.with_context(|| format!("prepare {FAR_END} in {}", far.name()))
+}
+
+/// Adds an address with its subnet. One of IPv6 can be used at once: nobody looks for duplicates.
+fn add_address(namespace: &Namespace, address: IpAddr, interface: &str) -> Result<()> {
+    let (length, how) = if address.is_ipv4() { (24, None) } else { (64, Some("nodad")) };
+    let subnet = format!("{address}/{length}");
+    let mut arguments = vec!["addr", "add", &subnet, "dev", interface];
+    arguments.extend(how);
+    namespace.ip(&arguments).map(drop)
 }
