@@ -8,6 +8,7 @@ pub mod capture;
 pub mod cleanup;
 pub mod clock;
 pub mod config;
+pub mod disk;
 mod enter;
 pub mod fleet;
 pub mod namespace;

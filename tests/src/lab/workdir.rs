@@ -73,12 +73,14 @@ impl Workdir {
     }
 }
 
-/// Unmounts and removes. Nothing is removed while the bpffs is still mounted.
+/// Unmounts and removes. Nothing is removed while something is still mounted in it.
 fn remove(path: &Path) -> Result<()> {
-    match unmount(path.join(BPFFS), UnmountFlags::DETACH) {
-        // Not mounted, or not even made.
-        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-        Err(error) => return Err(error).context("unmount its bpffs"),
+    let mounts = fs::read_to_string("/proc/self/mounts").context("list what is mounted")?;
+    // Newest first: one may lie in another.
+    for mounted in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
+        if Path::new(mounted).starts_with(path) {
+            unmount(mounted, UnmountFlags::DETACH).with_context(|| format!("unmount {mounted}"))?;
+        }
     }
     fs::remove_dir_all(path).context("remove the directory")
 }
