@@ -297,8 +297,11 @@ pub struct Ledger {
     pub cleared_epoch: u32,
     /// Why the deployment left STEADY: one of [`motive`].
     pub motive: u32,
+    /// Share of the new connections that goes to the other environment, percent; only with
+    /// [`motive::CANARY`].
+    pub share: u32,
     /// Padding.
-    pub pad: [u8; 48],
+    pub pad: [u8; 44],
 }
 
 /// Why a deployment is not steady.
@@ -311,6 +314,8 @@ pub mod motive {
     pub const ROLLBACK: u32 = 2;
     /// A change inside the live environment.
     pub const INNER: u32 = 3;
+    /// A share of the new connections for the other environment.
+    pub const CANARY: u32 = 4;
 }
 
 /// An element of `NAMES`: which service of the configuration a service number stands for.

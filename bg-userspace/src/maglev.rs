@@ -1,26 +1,33 @@
 //! Maglev rings: every backend fills the slots of a ring in an order of its own, in turn, until all are
-//! taken (Eisenbud et al., "Maglev", NSDI 2016, section 3.4). Shares are equal to within one slot, and
-//! few slots move when a backend joins or leaves.
+//! taken (Eisenbud et al., "Maglev", NSDI 2016, section 3.4). Shares follow the weights to within one slot,
+//! and few slots move when a backend joins, leaves, or gets another weight.
 
 use bg_common::abi::{BackendId, NO_BACKEND};
 
 use crate::datapath::InstalledBackend;
 
-/// A ring of `size` slots, a prime, over the backends. Without any backend every slot is
-/// [`NO_BACKEND`]. The order of the backends does not matter.
+/// A ring of `size` slots, a prime, over the backends with their weights. Without any backend every slot
+/// is [`NO_BACKEND`]. The order of the backends does not matter.
 #[must_use]
 pub fn ring(size: u32, backends: &[InstalledBackend]) -> Vec<BackendId> {
     let mut slots = vec![NO_BACKEND; size as usize];
-    if backends.is_empty() || size < 2 {
+    let mut backends: Vec<_> = backends.iter().filter(|backend| backend.weight > 0).collect();
+    let heaviest = backends.iter().map(|backend| backend.weight).max().unwrap_or(0);
+    if heaviest == 0 || size < 2 {
         return slots;
     }
-    let mut backends: Vec<_> = backends.iter().collect();
     backends.sort_unstable_by_key(|backend| backend.address);
     let size = u64::from(size);
     let mut turns: Vec<Turn> = backends.iter().map(|backend| Turn::new(backend, size)).collect();
     let mut free = size;
     loop {
         for (turn, backend) in turns.iter_mut().zip(&backends) {
+            // The heaviest takes a slot in every round, one of half its weight in every other.
+            turn.credit += backend.weight;
+            if turn.credit < heaviest {
+                continue;
+            }
+            turn.credit -= heaviest;
             while slots[turn.slot as usize] != NO_BACKEND {
                 turn.advance(size);
             }
@@ -33,11 +40,25 @@ pub fn ring(size: u32, backends: &[InstalledBackend]) -> Vec<BackendId> {
     }
 }
 
+/// A ring of which `percent` of the slots are `new`'s and the others `old`'s. A larger share only adds
+/// slots to a smaller one.
+#[must_use]
+pub fn mix(old: &[BackendId], new: &[BackendId], percent: u8) -> Vec<BackendId> {
+    // Multiples of the golden ratio, modulo one: any share of them is evenly spread over the slots.
+    let is_new = |slot: usize| {
+        let place = (slot as u32).wrapping_mul(0x9e37_79b9);
+        (u64::from(place) * 100) >> 32 < u64::from(percent)
+    };
+    old.iter().zip(new).enumerate().map(|(slot, (old, new))| if is_new(slot) { *new } else { *old }).collect()
+}
+
 /// A backend's way through the slots: all of them once, because `skip` and the prime size have no
 /// common divisor.
 struct Turn {
     slot: u64,
     skip: u64,
+    /// Weight that has not become a slot yet.
+    credit: u16,
 }
 
 impl Turn {
@@ -46,6 +67,7 @@ impl Turn {
         Self {
             slot: hash(&name, 0x9ae1_6a3b_2f90_404f) % size,
             skip: hash(&name, 0xc3a5_c85c_97cb_3127) % (size - 1) + 1,
+            credit: 0,
         }
     }
 
@@ -77,6 +99,8 @@ mod tests {
                 id,
                 environment: Environment::Blue,
                 address: std::net::SocketAddr::from(([10, 0, (id >> 8) as u8, id as u8], 8080)),
+                weight: 100,
+                leaving: false,
             })
             .collect()
     }
@@ -109,6 +133,46 @@ mod tests {
             let moved = before.iter().zip(&after).filter(|(a, b)| **a != gone && a != b).count();
             prop_assert!(moved < 4093 / 4, "{moved} moved");
         }
+    }
+
+    fn count(ring: &[BackendId], id: BackendId) -> usize {
+        ring.iter().filter(|slot| **slot == id).count()
+    }
+
+    #[test]
+    fn slots_follow_the_weights() {
+        let mut backends = backends(4);
+        for (backend, weight) in backends.iter_mut().zip([1000, 500, 250, 0]) {
+            backend.weight = weight;
+        }
+        let ring = ring(4093, &backends);
+        // 4093 slots for 1750 parts.
+        for (id, share) in [(0, 2339), (1, 1169), (2, 585), (3, 0)] {
+            assert!(count(&ring, id).abs_diff(share) <= 1, "{id}: {} of {share}", count(&ring, id));
+        }
+    }
+
+    #[test]
+    fn another_weight_moves_few_slots_of_others() {
+        let mut backends = backends(4);
+        let before = ring(4093, &backends);
+        backends[0].weight = 50;
+        let after = ring(4093, &backends);
+        let moved = before.iter().zip(&after).filter(|(a, b)| **a != 0 && a != b).count();
+        assert!(moved < 4093 / 4, "{moved} moved");
+    }
+
+    #[test]
+    fn a_larger_share_only_adds_slots() {
+        let (old, new) = (vec![0; 4093], vec![1; 4093]);
+        let mut before = old.clone();
+        for percent in 0..=100 {
+            let mixed = mix(&old, &new, percent);
+            assert!(before.iter().zip(&mixed).all(|(a, b)| a <= b));
+            assert!(count(&mixed, 1).abs_diff(4093 * usize::from(percent) / 100) <= 3, "{percent}");
+            before = mixed;
+        }
+        assert_eq!(before, new);
     }
 
     #[test]

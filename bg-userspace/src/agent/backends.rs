@@ -27,6 +27,8 @@ pub(crate) struct Backend {
     /// Its pins are void and its slots are given away.
     pub(crate) dead: bool,
     stale_after: Duration,
+    /// How long its checks take to notice that it answers no more.
+    pub(crate) notice: Duration,
     /// Probed on the port that serves: a refusal there speaks for the service itself.
     speaks_for_service: bool,
 }
@@ -73,6 +75,7 @@ impl Backends {
                     refused_since: None,
                     dead: datapath.is_dead(backend.id),
                     stale_after: check.interval * STALE_INTERVALS + check.timeout,
+                    notice: check.interval * (check.fall + 1) + check.timeout,
                     speaks_for_service: check.port.is_none_or(|port| port == backend.address.port()),
                 };
                 (backend.id, state)
@@ -80,6 +83,18 @@ impl Backends {
             .collect();
         let settle = each(deployments, config).map(|(_, check)| check.interval + check.timeout).max();
         Self { known, settle: settle.unwrap_or_default() }
+    }
+
+    /// The backends that are there now; what is known of those that were stays known.
+    pub(crate) fn renew(&mut self, deployments: &[Deployment], config: &Config, datapath: &Datapath) {
+        let mut new = Self::new(deployments, config, datapath);
+        for (id, backend) in &mut new.known {
+            if let Some(old) = self.known.get(id).filter(|old| old.address == backend.address) {
+                backend.verdict.clone_from(&old.verdict);
+                backend.refused_since = old.refused_since;
+            }
+        }
+        *self = new;
     }
 
     /// Takes a result. Returns whether the backend's state is another now.

@@ -4,24 +4,37 @@
 #![forbid(unsafe_code)]
 
 mod backends;
+mod book;
+mod commit;
 mod drain;
+mod inner;
+mod members;
+mod paths;
 mod requests;
+mod rings;
+mod start;
 mod status;
 mod switch;
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bg_common::abi::BackendId;
 use bg_common::control::Phase;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use self::backends::Backends;
 pub use self::backends::targets;
+use self::book::Book;
+use self::paths::Paths;
+pub use self::start::Start;
 use crate::api::Call;
 use crate::config::{self, Config};
-use crate::datapath::{Datapath, Deployment, Error, Opened, clock};
+use crate::datapath::{Datapath, Deployment, Error, InstalledBackend, clock};
 use crate::health::{Checker, Report};
-use crate::rollout::{self, Motive};
+use crate::rollout::Motive;
 
 /// How often drains are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -36,20 +49,32 @@ pub struct Inbox {
     pub reports: mpsc::Receiver<Report>,
     /// Routes or neighbours have changed.
     pub routes: mpsc::Receiver<()>,
+    /// The configuration is to be read again.
+    pub reloads: mpsc::Receiver<()>,
 }
+
+/// Starts health checks for what is served.
+pub type Checks = Box<dyn Fn(&[Deployment], &Config) -> Checker + Send + Sync>;
 
 /// The agent.
 pub struct Agent {
     datapath: Datapath,
+    /// Where the configuration was read from.
+    file: PathBuf,
     config: Config,
     deployments: Vec<Managed>,
     backends: Backends,
+    book: Book,
+    paths: Paths,
+    /// A word was stored, and no grace period has been seen to its end since.
+    grace_due: bool,
     started: Instant,
     swept: Instant,
     /// When the first change of health came that the rings do not follow yet.
     health_changed: Option<Instant>,
+    checks: Checks,
     /// Keeps the health checks going.
-    _checker: Checker,
+    checker: Checker,
 }
 
 /// A deployment and what the agent remembers of it; a restart may forget this.
@@ -60,61 +85,37 @@ pub(crate) struct Managed {
     last: Option<String>,
     /// What the operator should know.
     alarm: Option<String>,
+    /// What was lost with a reboot in mid-drain; of interest until that drain is over.
+    lost: Option<String>,
+    /// The weights that the rings were made with.
+    weights: HashMap<BackendId, u16>,
 }
 
 impl Managed {
+    fn new(installed: Deployment, config: config::Deployment, weights: HashMap<BackendId, u16>) -> Self {
+        Self { installed, config, last: None, alarm: None, lost: None, weights }
+    }
+
+    fn backends(&self) -> impl Iterator<Item = &InstalledBackend> {
+        self.installed.services.iter().flat_map(|service| &service.backends)
+    }
+
+    /// Whether some backend has another weight than its rings were made with.
+    fn reweighted(&self) -> bool {
+        self.backends().any(|b| self.weights.get(&b.id).is_some_and(|weight| *weight != b.weight))
+    }
+
+    /// Rings have just been made with the weights of now.
+    fn weigh(&mut self) {
+        self.weights = self.backends().map(|backend| (backend.id, backend.weight)).collect();
+    }
+
     fn motive(&self, datapath: &Datapath) -> Motive {
         Motive::from_ledger(datapath.ledger(self.installed.index).motive)
     }
 }
 
 impl Agent {
-    /// Takes over an opened data plane, and puts in order what an agent that was killed left unfinished.
-    ///
-    /// # Errors
-    /// When the kernel refuses the barrier.
-    pub fn new(
-        opened: Opened,
-        config: Config,
-        checks: impl FnOnce(&[Deployment], &Config) -> Checker,
-    ) -> Result<Self, Error> {
-        let Opened { mut datapath, deployments, adopted } = opened;
-        let checker = checks(&deployments, &config);
-        // A word stored just before the last agent died may not have reached every processor.
-        datapath.grace()?;
-        let backends = Backends::new(&deployments, &config, &datapath);
-        let mut managed = Vec::new();
-        for installed in deployments {
-            let Some(wanted) = config.deployments.get(&installed.name).cloned() else { continue };
-            let control = datapath.control(installed.index);
-            if control.phase() == Phase::Seal {
-                datapath.store(installed.index, rollout::unseal(control));
-                datapath.grace()?;
-            }
-            let control = datapath.control(installed.index);
-            if control.phase() == Phase::Steady
-                && datapath.ledger(installed.index).cleared_epoch != control.epoch()
-            {
-                drain::clear(&mut datapath, installed.index)?;
-            }
-            if adopted {
-                info!(deployment = installed.name, phase = ?control.phase(), generation = control.epoch(), "adopted");
-            }
-            managed.push(Managed { installed, config: wanted, last: None, alarm: None });
-        }
-        let now = Instant::now();
-        Ok(Self {
-            datapath,
-            config,
-            deployments: managed,
-            backends,
-            started: now,
-            swept: now,
-            health_changed: None,
-            _checker: checker,
-        })
-    }
-
     /// Works until `stop` resolves. Everything stays pinned then: traffic goes on.
     pub async fn run(mut self, mut inbox: Inbox, stop: impl Future<Output = ()>) {
         let mut tick = tokio::time::interval(TICK);
@@ -126,6 +127,7 @@ impl Agent {
                 Some(call) = inbox.calls.recv() => tokio::task::block_in_place(|| self.answer(call)),
                 Some(report) = inbox.reports.recv() => tokio::task::block_in_place(|| self.heard(report)),
                 Some(()) = inbox.routes.recv() => self.routes_changed().await,
+                Some(()) = inbox.reloads.recv() => tokio::task::block_in_place(|| self.reload_by_signal()),
                 _ = tick.tick() => tokio::task::block_in_place(|| self.tick()),
             }
         }
@@ -158,20 +160,21 @@ impl Agent {
     fn tick(&mut self) {
         let outcome = self
             .rotate()
-            .and_then(|()| self.follow_health_if_due())
+            .and_then(|()| self.follow_if_due())
             .and_then(|()| self.step_drains())
+            .and_then(|()| self.look_at_paths())
             .and_then(|()| self.sweep());
         if let Err(error) = outcome {
             error!(%error, "the kernel refused; traffic goes on as it is, and this is tried again");
         }
     }
 
-    fn follow_health_if_due(&mut self) -> Result<(), Error> {
+    fn follow_if_due(&mut self) -> Result<(), Error> {
         if !self.health_settled() && !self.backends.deaths_due() {
             return Ok(());
         }
         self.health_changed = None;
-        self.follow_health()
+        self.follow()
     }
 
     /// Rotates the SYN memories that are due. The stamp is in the map: a restart rotates nothing early.
@@ -187,18 +190,21 @@ impl Agent {
         Ok(())
     }
 
-    /// Frees pins whose time is over, while there can be any.
+    /// What is looked at now and then: deployments that rest, backends that leave, and pins whose time is over,
+    /// while there can be any.
     fn sweep(&mut self) -> Result<(), Error> {
         if self.swept.elapsed() < SWEEP {
             return Ok(());
         }
         self.swept = Instant::now();
+        self.step_resting()?;
+        self.see_off()?;
         let steady = |d: &Managed| self.datapath.control(d.installed.index).phase() == Phase::Steady;
         if self.deployments.iter().all(steady) {
             return Ok(());
         }
         let half = self.config.node.syn_lifetime.as_secs().max(1) as u32;
-        let mut idle = std::collections::HashMap::new();
+        let mut idle = HashMap::new();
         for deployment in &self.deployments {
             for service in &deployment.installed.services {
                 if let Some(wanted) = deployment.config.services.get(&service.name) {

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use bg_common::control::{Environment, Phase};
-use tracing::info;
+use tracing::{info, warn};
 
-use super::switch::{Switched, environment};
+use super::commit::Done;
+use super::members::Refused;
+use super::rings::Aim;
+use super::switch::{Switch, environment};
 use super::{Agent, finish};
 use crate::api::types::{self, Code};
 use crate::api::{Call, Request, Response, Who};
+use crate::config;
 use crate::datapath::{Error, clock};
-use crate::rollout::{self, Motive, Refusal};
+use crate::journal::{Entry, Outcome};
+use crate::rollout::{self, JOURNAL, Motive, Refusal};
 
 type Answer = Result<Response, types::Error>;
 
@@ -35,12 +40,7 @@ impl Agent {
             Request::DrainStatus { name } => self.drain_result(self.at(&name)?),
             Request::Drain { name, body } => self.steer_drain(who, &name, &body),
             Request::History { name, limit } => self.history(&name, limit),
-            Request::Reload { body: _ } => Err(error(
-                Code::Guard,
-                "this agent reads its file at its start only".to_owned(),
-                "restart bgd; traffic flows on meanwhile".to_owned(),
-            )
-            .with_guard("reload")),
+            Request::Reload { body } => self.reload(Some(who), body.reason.as_deref()),
         }
     }
 
@@ -75,16 +75,26 @@ impl Agent {
             Some(types::Environment::Green) => Environment::Green,
             None => from.other(),
         };
+        let percent = body.share.unwrap_or(100);
+        if !(1..=100).contains(&percent) {
+            return Err(error(
+                Code::BadRequest,
+                format!("a share of {percent} % makes no sense"),
+                "1 to 100, in percent of the new connections".to_owned(),
+            ));
+        }
         let facts = self.facts(at, to, &body.force);
-        if !rollout::flip(&facts, to).map_err(refused)? || body.dry_run {
+        let agreed =
+            if percent == 100 { rollout::flip(&facts, to) } else { rollout::shift(&facts, to, percent) };
+        if !agreed.map_err(refused)? || body.dry_run {
             return Ok(Response::Switch(types::SwitchResult {
                 deployment: name.to_owned(),
                 changed: false,
                 from: environment(from),
                 to: environment(to),
-                share: None,
+                share: Some(facts.share).filter(|share| *share > 0),
                 generation: control.epoch(),
-                rollback_possible: rollout::can_roll_back(control),
+                rollback_possible: rollout::can_roll_back(control, facts.share),
                 store_ns: 0,
                 stored_at_ns: 0,
                 grace_ms: 0.0,
@@ -92,8 +102,15 @@ impl Agent {
         }
         // Back to where base leads is a rollback to the kernel, whatever it is called.
         let back = control.phase() != Phase::Steady && control.base().environment == to;
-        let motive = if back { Motive::Rollback } else { Motive::Flip };
-        self.carry_out(at, who, to, motive, "flip", body.reason.as_deref())
+        let (aim, motive, what) = if percent < 100 {
+            let what = format!("flip to {}, {percent} % of the new connections", to.name());
+            (Aim { live: from, share: percent }, Motive::Canary, what)
+        } else {
+            let motive = if back { Motive::Rollback } else { Motive::Flip };
+            (Aim { live: to, share: 0 }, motive, format!("flip to {}", to.name()))
+        };
+        let reason = body.reason.as_deref();
+        self.perform(at, to, &Switch { aim, motive, who, what, reason, force: &body.force })
     }
 
     fn rollback(&mut self, who: &Who, name: &str, body: &types::RollbackRequest) -> Answer {
@@ -101,31 +118,31 @@ impl Agent {
         let base = self.datapath.control(self.deployments[at].installed.index).base().environment;
         let facts = self.facts(at, base, &body.force);
         let to = rollout::rollback(&facts).map_err(refused)?;
-        self.carry_out(at, who, to, Motive::Rollback, "rollback", body.reason.as_deref())
+        let switch = Switch {
+            aim: Aim { live: to, share: 0 },
+            motive: Motive::Rollback,
+            who,
+            what: format!("rollback to {}", to.name()),
+            reason: body.reason.as_deref(),
+            force: &body.force,
+        };
+        self.perform(at, to, &switch)
     }
 
-    fn carry_out(
-        &mut self,
-        at: usize,
-        who: &Who,
-        to: Environment,
-        motive: Motive,
-        what: &str,
-        reason: Option<&str>,
-    ) -> Answer {
+    fn perform(&mut self, at: usize, to: Environment, switch: &Switch<'_>) -> Answer {
         let from = self.datapath.control(self.deployments[at].installed.index).current().environment;
-        let Switched { stored, grace, control } = self.switch(at, to, motive).map_err(internal)?;
+        let Done { stored, grace, control } = self.switch(at, switch).map_err(unwritten)?;
         let deployment = &mut self.deployments[at];
-        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        finish(deployment, format!("{what} to {} by {}{reason}", to.name(), who.name));
+        let reason = switch.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        finish(deployment, format!("{} by {}{reason}", switch.what, switch.who.name));
         Ok(Response::Switch(types::SwitchResult {
             deployment: deployment.installed.name.clone(),
             changed: true,
             from: environment(from),
             to: environment(to),
-            share: None,
+            share: Some(switch.aim.share).filter(|share| *share > 0),
             generation: control.epoch(),
-            rollback_possible: rollout::can_roll_back(control),
+            rollback_possible: rollout::can_roll_back(control, switch.aim.share),
             store_ns: stored.took.as_nanos() as u64,
             stored_at_ns: stored.at,
             grace_ms: grace.as_secs_f64() * 1000.0,
@@ -135,9 +152,7 @@ impl Agent {
     fn steer_drain(&mut self, who: &Who, name: &str, body: &types::DrainRequest) -> Answer {
         let at = self.at(name)?;
         let index = self.deployments[at].installed.index;
-        let control = self.datapath.control(index);
-        let motive = self.deployments[at].motive(&self.datapath);
-        if rollout::state(control, motive) == rollout::State::Idle {
+        if !matches!(self.state(at), rollout::State::Draining | rollout::State::RollingBack) {
             return Err(error(
                 Code::Guard,
                 format!("nothing drains in `{name}`"),
@@ -159,20 +174,55 @@ impl Agent {
             let deadline =
                 old.saturating_add(Duration::from_secs(extend).as_nanos().try_into().unwrap_or(u64::MAX));
             self.datapath.note(index, |ledger| ledger.deadline_at = deadline);
-            finish(&mut self.deployments[at], format!("deadline moved by {extend} s by {}", who.name));
+            self.noted(at, Some(who), &format!("deadline moved by {extend} s"), body.reason.as_deref());
         }
         if body.finish {
             self.datapath.note(index, |ledger| ledger.deadline_at = now);
-            finish(&mut self.deployments[at], format!("drain ended by {}", who.name));
+            self.noted(at, Some(who), "drain ended", body.reason.as_deref());
             self.step_drains().map_err(internal)?;
         }
         self.drain_result(at)
     }
 
-    fn history(&self, name: &str, _limit: usize) -> Answer {
-        let at = self.at(name)?;
-        let deployment = self.deployments[at].installed.name.clone();
-        Ok(Response::History(types::HistoryResult { deployment, entries: Vec::new() }))
+    /// Something that was done at once and is over.
+    fn noted(&mut self, at: usize, who: Option<&Who>, what: &str, reason: Option<&str>) {
+        let name = self.deployments[at].installed.name.clone();
+        let generation = self.datapath.control(self.deployments[at].installed.index).epoch();
+        let entry = self.book.begin(&name, who, what, reason, generation);
+        self.end_entry(entry, Outcome::Done, "");
+        let by = who.map(|who| format!(" by {}", who.name)).unwrap_or_default();
+        finish(&mut self.deployments[at], format!("{what}{by}"));
+    }
+
+    fn history(&self, name: &str, limit: usize) -> Answer {
+        self.at(name)?;
+        let entries = self.book.history(name, limit).into_iter().map(told).collect();
+        Ok(Response::History(types::HistoryResult { deployment: name.to_owned(), entries }))
+    }
+
+    /// Reads the configuration again.
+    fn reload(&mut self, who: Option<&Who>, reason: Option<&str>) -> Answer {
+        let refuse = |message: String, next: &str| error(Code::BadRequest, message, next.to_owned());
+        let config = config::load(&self.file).map_err(|mistakes| {
+            refuse(mistakes.to_string(), "nothing was changed; mend the file and reload again")
+        })?;
+        let changes = self.take_over(config).map_err(|why| match why {
+            Refused::Restart(text) => refuse(text, "nothing was changed"),
+            Refused::Kernel(source) => internal(source),
+        })?;
+        for (at, change) in &changes {
+            self.noted(*at, who, change, reason);
+        }
+        let sentences = changes.into_iter().map(|(_, change)| change).collect();
+        Ok(Response::Reload(types::ReloadResult { changed: sentences }))
+    }
+
+    /// The same, when nobody waits for an answer.
+    pub(super) fn reload_by_signal(&mut self) {
+        match self.reload(None, Some("SIGHUP")) {
+            Ok(_) => info!("the configuration was read again"),
+            Err(error) => warn!("the configuration was not taken over: {}", error.message),
+        }
     }
 
     fn drain_result(&self, at: usize) -> Answer {
@@ -196,6 +246,40 @@ fn refused(refusal: Refusal) -> types::Error {
         next: Some(refusal.next),
         retry_after_s: refusal.retry_after.map(|after| after.as_secs() + 1),
     }
+}
+
+/// An entry of the history, as the API says it.
+fn told(entry: Entry) -> types::HistoryEntry {
+    types::HistoryEntry {
+        id: entry.id,
+        at_ms: entry.at_ms,
+        uid: entry.uid,
+        who: entry.who,
+        what: entry.what,
+        reason: entry.reason,
+        generation: entry.generation,
+        outcome: match entry.outcome {
+            Outcome::Pending => types::Outcome::Pending,
+            Outcome::Done => types::Outcome::Done,
+            Outcome::NotCarriedOut => types::Outcome::NotCarriedOut,
+            Outcome::RolledBack => types::Outcome::RolledBack,
+            Outcome::Ended => types::Outcome::Ended,
+            Outcome::Failed => types::Outcome::Failed,
+        },
+        ended_at_ms: entry.ended_at_ms,
+        text: entry.text.filter(|text| !text.is_empty()),
+    }
+}
+
+/// A switch that did not happen.
+fn unwritten(source: Error) -> types::Error {
+    let Error::Journal(source) = source else { return internal(source) };
+    error(
+        Code::Guard,
+        format!("the journal cannot be written, so nothing was changed: {source}"),
+        format!("mend that, `df` and the agent's log say more; or --force {JOURNAL}, and a reboot may then move connections"),
+    )
+    .with_guard(JOURNAL)
 }
 
 fn error(code: Code, message: String, next: String) -> types::Error {

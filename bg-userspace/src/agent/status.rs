@@ -2,7 +2,7 @@
 
 use bg_common::control::{Environment, Phase};
 
-use super::switch::{environment, members};
+use super::switch::environment;
 use super::{Agent, Managed};
 use crate::api::types;
 use crate::datapath::{Error, clock};
@@ -32,19 +32,29 @@ impl Agent {
         let deployment = &self.deployments[at];
         let index = deployment.installed.index;
         let control = self.datapath.control(index);
-        let state = rollout::state(control, deployment.motive(&self.datapath));
+        let state = self.state(at);
         let environments = [Environment::Blue, Environment::Green]
             .into_iter()
             .map(|which| self.environment_status(deployment, which))
             .collect::<Result<_, _>>()?;
         let rate = self.datapath.false_positive_rate(index);
-        let drain = if state == State::Idle { None } else { Some(self.drain_status(at)?) };
-        let warnings = deployment.alarm.iter().cloned().chain(self.pins_warning(drain.as_ref())).collect();
+        let drains = matches!(state, State::Draining | State::RollingBack);
+        let drain = if drains { Some(self.drain_status(at)?) } else { None };
+        let steady = control.phase() == Phase::Steady;
+        let warnings = deployment
+            .alarm
+            .iter()
+            .chain(deployment.lost.iter().filter(|_| !steady))
+            .cloned()
+            .chain(self.path_warnings(deployment))
+            .chain(self.pins_warning(drain.as_ref()))
+            .collect();
         let complete_in = self.syn_memory_complete_in(index);
         Ok(types::DeploymentStatus {
             name: deployment.installed.name.clone(),
             state: match state {
                 State::Idle => types::State::Idle,
+                State::Shifting => types::State::Shifting,
                 State::Draining => types::State::Draining,
                 State::RollingBack => types::State::RollingBack,
             },
@@ -55,7 +65,7 @@ impl Agent {
             },
             generation: control.epoch(),
             live: environment(control.current().environment),
-            share: None,
+            share: Some(self.share(at)).filter(|share| *share > 0),
             environments,
             services: service_status(deployment),
             drain,
@@ -85,7 +95,7 @@ impl Agent {
             let counter = self.datapath.counter(service.id, which)?;
             status.connections += counter.connections;
             status.packets += counter.packets;
-            for backend in members(service, which) {
+            for backend in service.backends.iter().filter(|backend| backend.environment == which) {
                 let known = self.backends.get(backend.id);
                 let health = match known {
                     Some(known) if known.dead => "dead",
@@ -96,17 +106,20 @@ impl Agent {
                     },
                     None => "unknown",
                 };
-                status.backends += 1;
-                status.healthy += u32::from(health == "healthy");
+                if !backend.leaving {
+                    status.backends += 1;
+                    status.healthy += u32::from(health == "healthy");
+                }
+                let asked = self.datapath.backend_counter(backend.id)?;
                 status.members.push(types::BackendStatus {
                     service: service.name.clone(),
                     address: backend.address.to_string(),
                     health: health.to_owned(),
+                    weight: backend.weight,
+                    leaving: backend.leaving,
+                    syns: asked.syns,
+                    syn_acks: asked.syn_acks,
                     reason: known.and_then(super::backends::Backend::complaint),
-                    weight: 100,
-                    leaving: false,
-                    syns: 0,
-                    syn_acks: 0,
                 });
             }
         }
@@ -137,6 +150,20 @@ impl Agent {
         })
     }
 
+    /// Backends whose replies go another way.
+    fn path_warnings(&self, deployment: &Managed) -> Vec<String> {
+        let bypassing = deployment.backends().filter(|backend| self.paths.bypasses(backend.id));
+        bypassing
+            .map(|backend| {
+                format!(
+                    "{} ({}): its replies do not pass this node; connections were sent there and nothing came back, so its clients get none: route its replies through this node",
+                    backend.address,
+                    backend.environment.name()
+                )
+            })
+            .collect()
+    }
+
     /// From half full on, new connections do not always find a pin, and keep a drain from ending.
     fn pins_warning(&self, drain: Option<&types::DrainStatus>) -> Option<String> {
         let (pins, capacity) = (drain?.pins, self.datapath.pin_capacity());
@@ -156,7 +183,7 @@ impl Agent {
     /// What the program drops and hands on that should not happen often.
     fn node_warnings(&self) -> Result<Vec<String>, Error> {
         use bg_common::reason::Reason;
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<_> = self.book.trouble().into_iter().collect();
         for (reason, help) in [
             (
                 Reason::NoRoute,

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bg_userspace::agent::{self, Agent, Inbox};
+use bg_userspace::agent::{self, Agent, Inbox, Start};
 use bg_userspace::config;
 use bg_userspace::datapath::{self, Datapath};
+use bg_userspace::journal::Journal;
 use bg_userspace::{api, health};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,30 +74,48 @@ async fn detach(file: &Path) -> anyhow::Result<()> {
 #[tokio::main(worker_threads = 2)]
 async fn run(file: &Path) -> anyhow::Result<()> {
     let config = config::load(file)?;
+    // Refused here, nothing has been touched.
+    let (journal, record) = Journal::open(&config.node.state_dir)?;
     // The watch is open before anything is looked up, so that no change falls in between.
     let routes = datapath::watch()?;
-    let opened = Datapath::open(&config).await?;
+    let opened = Datapath::open(&config, &journal, record.as_ref()).await?;
     let (report, reports) = mpsc::channel(1024);
     let (handle, calls) = mpsc::channel(64);
     let socket = config.node.socket.clone();
-    let agent = Agent::new(opened, config, |deployments, config| {
-        health::spawn(agent::targets(deployments, config), report)
+    let agent = Agent::new(Start {
+        opened,
+        journal: (journal, record),
+        file: file.to_owned(),
+        config,
+        checks: Box::new(move |deployments, config| {
+            health::spawn(agent::targets(deployments, config), report.clone())
+        }),
     })?;
+    let (reload, reloads) = mpsc::channel(1);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let waits = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is a stop as well.
         let _ended = stopped.wait_for(|stop| *stop).await.is_ok();
     };
-    let mut agent = tokio::spawn(agent.run(Inbox { calls, reports, routes }, waits(stopped.clone())));
+    let mut agent =
+        tokio::spawn(agent.run(Inbox { calls, reports, routes, reloads }, waits(stopped.clone())));
     let listener = api::Listener::bind(&socket)?;
     let mut server = tokio::spawn(listener.serve(handle, waits(stopped)));
     info!(socket = %socket.display(), "bgd: ready");
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        outcome = tokio::signal::ctrl_c() => outcome.context("listening for SIGINT")?,
-        outcome = &mut server => return outcome.context("the control API stopped"),
-        outcome = &mut agent => return outcome.context("the agent's task stopped"),
+    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            outcome = tokio::signal::ctrl_c() => {
+                outcome.context("listening for SIGINT")?;
+                break;
+            }
+            // One that is waiting already covers this one too.
+            _ = hangup.recv() => drop(reload.try_send(())),
+            outcome = &mut server => return outcome.context("the control API stopped"),
+            outcome = &mut agent => return outcome.context("the agent's task stopped"),
+        }
     }
     stop.send_replace(true);
     agent.await.context("stopping the agent")?;

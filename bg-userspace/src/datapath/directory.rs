@@ -1,14 +1,12 @@
-//! The tables that say what there is: services, backends, endpoints, names. Written at the first load,
-//! found again and compared at every later one.
+//! The tables that say what there is: services, backends, endpoints, names. Found again and compared with
+//! the configuration at every start.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::AtomicU64;
 
-use bg_common::abi::{Address, Backend, BackendId, Endpoint, NAME, Service, ServiceName, entry, other_ports};
-use bg_common::control::{Environment, RING_SLOTS};
-use bg_common::service::{PROBES, place};
-use bg_common::{ring, service};
+use bg_common::abi::{Address, BackendId, Endpoint, NAME, Service, entry, other_ports};
+use bg_common::control::Environment;
+use bg_common::service;
 
 use super::Error;
 use super::maps::Maps;
@@ -16,6 +14,9 @@ use crate::config;
 
 /// TCP's protocol number.
 const TCP: u8 = 6;
+
+/// Until the configuration has been followed.
+const DEFAULT_WEIGHT: u16 = 100;
 
 /// A deployment that the kernel program serves.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct InstalledService {
     pub id: u16,
     /// Its entry in `SERVICES`.
     pub entry: u32,
+    /// Where clients connect to.
+    pub vip: SocketAddr,
     /// Its backends.
     pub backends: Vec<InstalledBackend>,
 }
@@ -50,6 +53,26 @@ pub struct InstalledBackend {
     pub environment: Environment,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its share of the new connections beside the others, 0 to 1000.
+    pub weight: u16,
+    /// The configuration does not name it any more; it keeps the connections that it has.
+    pub leaving: bool,
+}
+
+impl Deployment {
+    /// Takes weights from the configuration. Who is not named there is leaving.
+    pub fn follow(&mut self, wanted: &config::Deployment) {
+        for service in &mut self.services {
+            let Some(wanted) = wanted.services.get(&service.name) else { continue };
+            for backend in &mut service.backends {
+                let named = wanted_backends(wanted, backend.environment)
+                    .iter()
+                    .find(|b| b.address == backend.address);
+                backend.leaving = named.is_none();
+                backend.weight = named.map_or(backend.weight, |named| named.weight);
+            }
+        }
+    }
 }
 
 /// What is installed and what is configured, side by side.
@@ -60,6 +83,11 @@ pub(super) struct Directory<'m> {
 impl<'m> Directory<'m> {
     pub(super) fn new(maps: &'m Maps) -> Self {
         Self { maps }
+    }
+
+    /// Whether a deployment of that name is installed.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.maps.ledger.iter().any(|ledger| ledger.name == padded(name))
     }
 
     /// Deployments that are installed.
@@ -82,18 +110,22 @@ impl<'m> Directory<'m> {
                     id: id as BackendId,
                     environment: Environment::from_bit(backend.environment),
                     address: socket_address(&backend.address, backend.port),
+                    weight: DEFAULT_WEIGHT,
+                    leaving: false,
                 });
             }
         }
         for (id, name) in self.maps.names.iter().enumerate() {
             let id = id as u16;
             if name.name[0] != 0
+                && let Some(entry) = self.maps.services.read(name.entry as usize)
                 && let Some(deployment) = deployments.get_mut(&name.deployment)
             {
                 deployment.services.push(InstalledService {
                     name: text(&name.name),
                     id,
                     entry: name.entry,
+                    vip: socket_address(&entry.vip, entry.port),
                     backends: backends.remove(&id).unwrap_or_default(),
                 });
             }
@@ -101,14 +133,15 @@ impl<'m> Directory<'m> {
         deployments.into_values().collect()
     }
 
-    /// Says how a configured deployment differs from the installed one; `None` if it does not.
+    /// Says how a configured deployment differs from the installed one in what cannot change while it is
+    /// served; `None` if it does not. Backends may differ: that is a switch.
     pub(super) fn difference(&self, installed: &Deployment, wanted: &config::Deployment) -> Option<String> {
         for service in &installed.services {
             let Some(new) = wanted.services.get(&service.name) else {
                 return Some(format!("service `{}` is gone", service.name));
             };
             let entry = self.maps.services.read(service.entry as usize)?;
-            if socket_address(&entry.vip, entry.port) != new.vip {
+            if service.vip != new.vip {
                 return Some(format!("the VIP of `{}` is another", service.name));
             }
             if entry.ring_size != new.ring_size {
@@ -117,170 +150,12 @@ impl<'m> Directory<'m> {
             if entry.other_ports != other_ports_number(new.other_ports) {
                 return Some(format!("`other_ports` of `{}` is another", service.name));
             }
-            for (environment, name, addresses) in
-                [(Environment::Blue, "blue", &new.blue), (Environment::Green, "green", &new.green)]
-            {
-                let mut old: Vec<SocketAddr> = service
-                    .backends
-                    .iter()
-                    .filter(|backend| backend.environment == environment)
-                    .map(|backend| backend.address)
-                    .collect();
-                let mut new: Vec<SocketAddr> = addresses.iter().map(|backend| backend.address).collect();
-                old.sort_unstable();
-                new.sort_unstable();
-                if old != new {
-                    return Some(format!("the {name} backends of `{}` are others", service.name));
-                }
-            }
         }
         wanted
             .services
             .keys()
             .find(|name| installed.services.iter().all(|service| service.name != **name))
             .map(|name| format!("service `{name}` is new"))
-    }
-
-    /// Installs the services of a new deployment. The control word is still zero, so nothing is routed
-    /// by them yet.
-    pub(super) fn install(&self, index: u16, wanted: &config::Deployment) -> Result<(), Error> {
-        for (name, service) in &wanted.services {
-            let id = self
-                .maps
-                .names
-                .iter()
-                .position(|name| name.name[0] == 0)
-                .ok_or_else(|| full("NAMES", name, "services"))? as u16;
-            let stride = ring::elements(service.ring_size);
-            let ring_base = self.next_ring_base();
-            if u64::from(ring_base) + u64::from(stride) * u64::from(RING_SLOTS) > self.maps.rings.len() as u64
-            {
-                return Err(full("RINGS", name, "ring_entries"));
-            }
-            let vip = address(service.vip.ip());
-            let port = service.vip.port().to_be_bytes();
-            for (environment, addresses) in
-                [(Environment::Blue, &service.blue), (Environment::Green, &service.green)]
-            {
-                for backend in addresses {
-                    let backend = self.add_backend(id, environment, backend.address)?;
-                    self.add_endpoint(index, vip, port, backend)?;
-                }
-            }
-            let entry = Service {
-                vip,
-                port,
-                protocol: TCP,
-                state: entry::USED,
-                id,
-                deployment: index,
-                ring_base,
-                ring_stride: stride,
-                ring_size: service.ring_size,
-                other_ports: other_ports_number(service.other_ports),
-                pad: [0; 27],
-            };
-            let at = self.add_service(entry, name)?;
-            self.add_vip(entry, name)?;
-            self.maps.names.put(
-                id.into(),
-                ServiceName { name: padded(name), entry: at, deployment: index, vip_added: 0, pad: [0; 25] },
-            );
-        }
-        Ok(())
-    }
-
-    /// The VIP's own entry, with port 0, carries its policy. Services that share a VIP share it: one that
-    /// drops decides.
-    fn add_vip(&self, service: Service, name: &str) -> Result<(), Error> {
-        let known = finds(self.maps, &SocketAddr::new(socket_address(&service.vip, [0; 2]).ip(), 0));
-        if !known || service.other_ports == other_ports::DROP {
-            self.add_service(Service { port: [0; 2], ..service }, name)?;
-        }
-        Ok(())
-    }
-
-    fn next_ring_base(&self) -> u32 {
-        let ends = self.maps.services.iter().filter(|service| service.state == entry::USED);
-        ends.map(|service| service.ring_base + service.ring_stride * u32::from(RING_SLOTS)).max().unwrap_or(0)
-    }
-
-    fn add_service(&self, service: Service, name: &str) -> Result<u32, Error> {
-        let mask = self.maps.services.len() as u32 - 1;
-        let start = place(&service.vip, service.port, service.protocol);
-        for probe in 0..PROBES {
-            let at = start.wrapping_add(probe) & mask;
-            let old = self.maps.services.read(at as usize);
-            let same = old.is_some_and(|old| {
-                old.state == entry::USED && old.vip == service.vip && old.port == service.port
-            });
-            if same || old.is_some_and(|old| old.state != entry::USED) {
-                self.maps.services.put(at as usize, service);
-                return Ok(at);
-            }
-        }
-        Err(full("SERVICES", name, "services"))
-    }
-
-    fn add_backend(
-        &self,
-        service: u16,
-        environment: Environment,
-        at: SocketAddr,
-    ) -> Result<(BackendId, Backend), Error> {
-        let make = || Backend {
-            address: address(at.ip()),
-            port: at.port().to_be_bytes(),
-            service,
-            environment: environment as u8,
-            state: entry::USED,
-            pad: [0; 2],
-            dead: AtomicU64::new(0),
-            rest: [0; 32],
-        };
-        let id = self
-            .maps
-            .backends
-            .iter()
-            .position(|backend| backend.state != entry::USED)
-            .ok_or_else(|| full("BACKENDS", &at.to_string(), "backends"))?;
-        self.maps.backends.put(id, make());
-        Ok((id as BackendId, make()))
-    }
-
-    fn add_endpoint(
-        &self,
-        deployment: u16,
-        vip: Address,
-        vip_port: [u8; 2],
-        (id, backend): (BackendId, Backend),
-    ) -> Result<(), Error> {
-        let mask = self.maps.endpoints.len() as u32 - 1;
-        let start = place(&backend.address, backend.port, TCP);
-        for probe in 0..PROBES {
-            let at = (start.wrapping_add(probe) & mask) as usize;
-            if self.maps.endpoints.get(at).is_some_and(|old| old.state != entry::USED) {
-                self.maps.endpoints.put(
-                    at,
-                    Endpoint {
-                        address: backend.address,
-                        vip,
-                        port: backend.port,
-                        vip_port,
-                        protocol: TCP,
-                        state: entry::USED,
-                        backend: id,
-                        service: backend.service,
-                        deployment,
-                        environment: backend.environment,
-                        excludes: 0,
-                        pad: [0; 18],
-                    },
-                );
-                return Ok(());
-            }
-        }
-        Err(full("ENDPOINTS", &socket_address(&backend.address, backend.port).to_string(), "backends"))
     }
 }
 
@@ -299,11 +174,20 @@ pub(super) fn finds(maps: &Maps, at: &SocketAddr) -> bool {
     service::find(&Services(maps), mask, &address(at.ip()), at.port().to_be_bytes(), TCP).is_some()
 }
 
-fn full(table: &'static str, what: &str, limit: &'static str) -> Error {
+/// The backends that the configuration names.
+#[must_use]
+pub fn wanted_backends(service: &config::Service, environment: Environment) -> &[config::Backend] {
+    match environment {
+        Environment::Blue => &service.blue,
+        Environment::Green => &service.green,
+    }
+}
+
+pub(super) fn full(table: &'static str, what: &str, limit: &'static str) -> Error {
     Error::Full { table, what: what.to_owned(), limit }
 }
 
-fn other_ports_number(policy: config::OtherPorts) -> u8 {
+pub(super) fn other_ports_number(policy: config::OtherPorts) -> u8 {
     match policy {
         config::OtherPorts::Kernel => other_ports::KERNEL,
         config::OtherPorts::Drop => other_ports::DROP,

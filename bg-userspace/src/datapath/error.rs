@@ -148,6 +148,9 @@ pub enum Error {
         /// What mends it.
         help: String,
     },
+    /// The journal does not hold what it should.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::Error),
     /// A netlink request failed.
     #[error("{act}: {source}")]
     Netlink {

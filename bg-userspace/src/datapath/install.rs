@@ -1,21 +1,23 @@
-//! What the first load writes: the node's parameters, then deployment by deployment its tables, its first
-//! rings, and last its control word.
+//! What the first load writes: the node's parameters, then deployment by deployment its tables, its rings
+//! (the first ones, or those of before a reboot), and last its control word.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use bg_common::abi::{Ledger, Node, live, motive};
+use bg_common::abi::{BackendId, Ledger, Node, Service, live, motive};
 use bg_common::control::{Control, Environment, Phase, Ring};
 use bg_common::tables::Tables as _;
 
 use super::directory::{Directory, finds, padded};
+use super::entries::{Entries, Numbers, Unnumbered};
 use super::layout::Sizes;
 use super::maps::Maps;
+use super::restore::Past;
 use super::{Error, clock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::maglev;
 
-/// The node's parameters, with a hash key of its own.
-pub(super) fn initialise(maps: &Maps, sizes: &Sizes) -> Result<(), Error> {
+/// A hash key of this node's own.
+pub(super) fn draw_key() -> Result<[u64; 4], Error> {
     let mut key = [0; 4];
     for word in &mut key {
         let mut bytes = [0; 8];
@@ -24,6 +26,11 @@ pub(super) fn initialise(maps: &Maps, sizes: &Sizes) -> Result<(), Error> {
         })?;
         *word = u64::from_ne_bytes(bytes);
     }
+    Ok(key)
+}
+
+/// The node's parameters.
+pub(super) fn initialise(maps: &Maps, sizes: &Sizes, key: [u64; 4]) {
     let node = Node {
         key,
         service_mask: sizes.service_entries - 1,
@@ -37,16 +44,25 @@ pub(super) fn initialise(maps: &Maps, sizes: &Sizes) -> Result<(), Error> {
         pad: [0; 2],
     };
     maps.node.put(0, node);
-    Ok(())
 }
 
 /// Installs the deployments that are configured but not there yet: tables and rings first, the control
-/// word last.
-pub(super) fn install_new(maps: &Maps, config: &Config) -> Result<(), Error> {
+/// word last. One that was served before a reboot is restored as it was.
+pub(super) fn install_new(maps: &Maps, config: &Config, past: &Past<'_>) -> Result<(), Error> {
     let directory = Directory::new(maps);
-    let installed = directory.installed();
+    // Those that have numbers first, or another might take them.
     for (name, wanted) in &config.deployments {
-        if installed.iter().any(|deployment| deployment.name == *name) {
+        if let Some(before) = past.of(name, wanted)
+            && !directory.has(name)
+        {
+            directory_entry(maps, before.index(), name, wanted, &before)?;
+            let control = before.restore_rings(maps, &directory)?;
+            before.restore_ledger(maps, control);
+            enable(maps, before.index(), control);
+        }
+    }
+    for (name, wanted) in &config.deployments {
+        if directory.has(name) {
             continue;
         }
         let index = maps.ledger.iter().position(|ledger| ledger.name[0] == 0).ok_or_else(|| Error::Full {
@@ -54,50 +70,60 @@ pub(super) fn install_new(maps: &Maps, config: &Config) -> Result<(), Error> {
             what: name.clone(),
             limit: "deployments",
         })? as u16;
-        directory.install(index, wanted)?;
-        let now = clock::monotonic();
-        maps.ledger.put(
-            index.into(),
-            Ledger {
-                name: padded(name),
-                loaded_at: now,
-                switched_at: now,
-                deadline_at: 0,
-                rotated_at: now,
-                overflow_at_switch: 0,
-                cleared_epoch: 1,
-                motive: motive::NONE,
-                pad: [0; 48],
-            },
-        );
-        if let Some(line) = maps.deployments.get(index.into()) {
-            line.iter().take(live::WORDS).for_each(|word| word.store(0, SeqCst));
-        }
-        fill_rings(maps, &directory, index);
-        let blue = Ring { slot: 0, environment: Environment::Blue };
-        let control = Control::new(Phase::Steady, blue, blue, 0, 1);
-        if let Some(word) = maps.control.get(index.into()) {
-            word.store(control.0, SeqCst);
-        }
-        for service in wanted.services.values() {
-            if !finds(maps, &service.vip) {
-                return Err(Error::Full {
-                    table: "SERVICES",
-                    what: service.vip.to_string(),
-                    limit: "services",
-                });
-            }
-        }
+        directory_entry(maps, index, name, wanted, &Unnumbered)?;
+        let live = past.live(name);
+        fill_rings(maps, &directory, index, live, wanted);
+        let ring = Ring { slot: 0, environment: live };
+        enable(maps, index, Control::new(Phase::Steady, ring, ring, 0, 1));
     }
-    if config
-        .deployments
-        .values()
-        .flat_map(|d| d.services.values())
-        .any(|s| s.other_ports == crate::config::OtherPorts::Drop)
-    {
+    let mut services = config.deployments.values().flat_map(|deployment| deployment.services.values());
+    if services.any(|service| service.other_ports == crate::config::OtherPorts::Drop) {
         set_vip_policy(maps);
     }
     Ok(())
+}
+
+/// Tables and ledger of a deployment.
+fn directory_entry(
+    maps: &Maps,
+    index: u16,
+    name: &str,
+    wanted: &config::Deployment,
+    numbers: &impl Numbers,
+) -> Result<(), Error> {
+    Entries::new(maps).install(index, wanted, numbers)?;
+    let now = clock::monotonic();
+    maps.ledger.put(
+        index.into(),
+        Ledger {
+            name: padded(name),
+            loaded_at: now,
+            switched_at: now,
+            deadline_at: 0,
+            rotated_at: now,
+            overflow_at_switch: 0,
+            cleared_epoch: 1,
+            motive: motive::NONE,
+            share: 0,
+            pad: [0; 44],
+        },
+    );
+    if let Some(line) = maps.deployments.get(index.into()) {
+        line.iter().take(live::WORDS).for_each(|word| word.store(0, SeqCst));
+    }
+    for service in wanted.services.values() {
+        if !finds(maps, &service.vip) {
+            return Err(Error::Full { table: "SERVICES", what: service.vip.to_string(), limit: "services" });
+        }
+    }
+    Ok(())
+}
+
+/// From here on the deployment is served.
+fn enable(maps: &Maps, index: u16, control: Control) {
+    if let Some(word) = maps.control.get(index.into()) {
+        word.store(control.0, SeqCst);
+    }
 }
 
 fn set_vip_policy(maps: &Maps) {
@@ -113,23 +139,32 @@ fn set_vip_policy(maps: &Maps) {
     }
 }
 
-/// The first rings: all blue backends, in slot 0.
-fn fill_rings(maps: &Maps, directory: &Directory<'_>, index: u16) {
-    for deployment in directory.installed().iter().filter(|deployment| deployment.index == index) {
+/// The first rings: all backends of the environment that is to be live, in slot 0.
+fn fill_rings(
+    maps: &Maps,
+    directory: &Directory<'_>,
+    index: u16,
+    live: Environment,
+    wanted: &config::Deployment,
+) {
+    for mut deployment in directory.installed().into_iter().filter(|deployment| deployment.index == index) {
+        deployment.follow(wanted);
         for service in &deployment.services {
             let Some(entry) = maps.services.read(service.entry as usize) else { continue };
-            let blue: Vec<_> = service
-                .backends
-                .iter()
-                .filter(|backend| backend.environment == Environment::Blue)
-                .copied()
-                .collect();
-            let ring = maglev::ring(entry.ring_size, &blue);
-            for (i, element) in bg_common::ring::pack(&ring).enumerate() {
-                if let Some(word) = maps.rings.get(entry.ring_base as usize + i) {
-                    word.store(element, SeqCst);
-                }
-            }
+            let backends: Vec<_> =
+                service.backends.iter().filter(|backend| backend.environment == live).copied().collect();
+            write_ring(maps, &entry, 0, &maglev::ring(entry.ring_size, &backends));
+        }
+    }
+}
+
+/// Writes a service's ring into one of its ring slots. Every element is one store, so that packets see
+/// each slot before or after, never in between.
+pub(super) fn write_ring(maps: &Maps, service: &Service, slot: u8, backends: &[BackendId]) {
+    let start = service.ring_base + u32::from(slot) * service.ring_stride;
+    for (i, element) in bg_common::ring::pack(backends).enumerate() {
+        if let Some(word) = maps.rings.get(start as usize + i) {
+            word.store(element, SeqCst);
         }
     }
 }

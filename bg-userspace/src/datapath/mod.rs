@@ -7,6 +7,7 @@ mod bpffs;
 pub mod clock;
 mod counters;
 mod directory;
+mod entries;
 mod error;
 mod exclude;
 mod grace;
@@ -19,20 +20,23 @@ mod netlink;
 mod open;
 mod pins;
 mod program;
+mod restore;
 mod sysctl;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bg_common::abi::{BackendCounter, BackendId, Counter, Interface, Ledger, live};
 use bg_common::control::{Control, Environment};
-use bg_common::pin::PINS_PER_BUCKET;
+use bg_common::pin::{Hold, PINS_PER_BUCKET};
 use bg_common::reason::Reason;
 use bg_common::ring;
 use bg_common::tables::Tables as _;
 
 pub use self::bare::Bare;
-pub use self::directory::{Deployment, InstalledBackend, InstalledService};
+pub use self::directory::{Deployment, InstalledBackend, InstalledService, wanted_backends};
 pub use self::error::Error;
 pub use self::grace::Grace;
 pub use self::mapping::{Mapping, Shared};
@@ -108,13 +112,63 @@ impl Datapath {
     /// Writes a service's ring into one of its ring slots. Every element is one store, so that packets see
     /// each slot before or after, never in between.
     pub fn write_ring(&self, service: &InstalledService, slot: u8, backends: &[BackendId]) {
-        let Some(entry) = self.maps.services.read(service.entry as usize) else { return };
-        let start = entry.ring_base + u32::from(slot) * entry.ring_stride;
-        for (i, element) in ring::pack(backends).enumerate() {
-            if let Some(word) = self.maps.rings.get(start as usize + i) {
-                word.store(element, SeqCst);
-            }
+        if let Some(entry) = self.maps.services.read(service.entry as usize) {
+            install::write_ring(&self.maps, &entry, slot, backends);
         }
+    }
+
+    /// Adds a backend to a service. No ring names it yet.
+    ///
+    /// # Errors
+    /// When a table is full, or the endpoint is still another backend's.
+    pub fn add_backend(
+        &self,
+        service: &InstalledService,
+        environment: Environment,
+        address: SocketAddr,
+    ) -> Result<BackendId, Error> {
+        let Some(entry) = self.maps.services.read(service.entry as usize) else {
+            return Err(directory::full("SERVICES", &service.name, "services"));
+        };
+        entries::Entries::new(&self.maps).add_backend(&entry, environment, address)
+    }
+
+    /// Removes a backend that no ring names and no pin holds.
+    ///
+    /// # Errors
+    /// When the kernel refuses the barrier.
+    pub fn remove_backend(&mut self, backend: BackendId) -> Result<(), Error> {
+        let entries = entries::Entries::new(&self.maps);
+        entries.remove_endpoint(backend);
+        self.grace.wait()?;
+        entries.remove_backend(backend);
+        Ok(())
+    }
+
+    /// Backends that some pin holds.
+    #[must_use]
+    pub fn pinned_backends(&self) -> BTreeSet<BackendId> {
+        let pins = self.maps.pins.iter().flatten();
+        pins.flat_map(|pin| [pin.half(), pin.established()]).flatten().map(Hold::backend).collect()
+    }
+
+    /// The secret of the flow hash.
+    #[must_use]
+    pub fn key(&self) -> [u64; 4] {
+        self.maps.node().key
+    }
+
+    /// What the agent must know of a service's place in the tables.
+    #[must_use]
+    pub fn ring_base(&self, service: &InstalledService) -> u32 {
+        self.maps.services.read(service.entry as usize).map_or(0, |entry| entry.ring_base)
+    }
+
+    /// Says how a configured deployment differs from the installed one in what cannot change while it is
+    /// served; `None` if it does not.
+    #[must_use]
+    pub fn difference(&self, installed: &Deployment, wanted: &crate::config::Deployment) -> Option<String> {
+        directory::Directory::new(&self.maps).difference(installed, wanted)
     }
 
     /// Marks a backend as dead, which voids its pins, or alive again.

@@ -15,8 +15,10 @@ use super::layout::Sizes;
 use super::maps::Maps;
 use super::netlink::Netlink;
 use super::pins::Pins;
+use super::restore::Past;
 use super::{Datapath, Error, attach, exclude, install, program, sysctl};
 use crate::config::Config;
+use crate::journal::{self, Journal, Record};
 
 /// The opened data plane.
 pub struct Opened {
@@ -26,14 +28,16 @@ pub struct Opened {
     pub deployments: Vec<Deployment>,
     /// Whether the maps were there already: traffic has been flowing.
     pub adopted: bool,
+    /// Whether they were made anew from the journal, after a reboot or `bgd detach`: pins are lost.
+    pub restored: bool,
 }
 
 impl Datapath {
-    /// Opens the data plane for a configuration.
+    /// Opens the data plane for a configuration. Where nothing is pinned, what the journal knows is restored.
     ///
     /// # Errors
     /// When something is wrong or missing; then nothing that was attached before has changed.
-    pub async fn open(config: &Config) -> Result<Opened, Error> {
+    pub async fn open(config: &Config, journal: &Journal, record: Option<&Record>) -> Result<Opened, Error> {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::Rights("it runs as another user"));
         }
@@ -65,7 +69,8 @@ impl Datapath {
             // get to its end.
             pins.clear()?;
         }
-        let opened = Self::load(config, pins, &sizes, &netlink, adopted).await;
+        let past = Past::new(journal, record);
+        let opened = Self::load(config, pins, &sizes, &netlink, adopted, &past).await;
         if opened.is_err() && !adopted {
             // A first load that failed leaves nothing behind; its own error is the one to tell.
             if let Err(error) = detach(config).await {
@@ -81,17 +86,19 @@ impl Datapath {
         sizes: &Sizes,
         netlink: &Netlink,
         adopted: bool,
+        past: &Past<'_>,
     ) -> Result<Opened, Error> {
         let mut ebpf = program::load(sizes, pins.path())?;
         let maps = Maps::new(&ebpf, sizes)?;
         let mut grace = Grace::new(&mut ebpf)?;
         if adopted {
-            adopt(&maps, config)?;
+            adopt(&maps, config, past)?;
             Pins::new(&maps).exhume(&mut grace)?;
         } else {
-            install::initialise(&maps, sizes)?;
+            let key = past.key().map_or_else(install::draw_key, Ok)?;
+            install::initialise(&maps, sizes, key);
         }
-        install::install_new(&maps, config)?;
+        install::install_new(&maps, config, past)?;
         exclude::exclude(&mut ebpf, &maps, config)?;
         // The neighbours and routes of another day.
         maps.node().route_epoch.fetch_add(1, SeqCst);
@@ -103,11 +110,16 @@ impl Datapath {
                 attach::detach(&pins, &interface)?;
             }
         }
-        let deployments = Directory::new(&maps).installed();
+        let mut deployments = Directory::new(&maps).installed();
+        for deployment in &mut deployments {
+            if let Some(wanted) = config.deployments.get(&deployment.name) {
+                deployment.follow(wanted);
+            }
+        }
         attach::add_vips(&maps, netlink, &config.node.vip_interface, vips(&maps, &deployments)).await?;
         let counters = Counters::new(&mut ebpf)?;
         let datapath = Self { maps, grace, counters, _pins: pins, _ebpf: ebpf };
-        Ok(Opened { datapath, deployments, adopted })
+        Ok(Opened { datapath, deployments, adopted, restored: !adopted && past.key().is_some() })
     }
 }
 
@@ -118,9 +130,18 @@ fn vips(maps: &Maps, deployments: &[Deployment]) -> impl Iterator<Item = (u16, I
     })
 }
 
-/// Compares what is installed with what is configured. Deployments may have been added, nothing else may
-/// differ: a change of backends is a switch, and a restart is none.
-fn adopt(maps: &Maps, config: &Config) -> Result<(), Error> {
+/// Compares what is installed with what is configured and with the journal. Deployments may have been
+/// added and backends may be others, which the agent makes a switch of; nothing else may differ.
+fn adopt(maps: &Maps, config: &Config, past: &Past<'_>) -> Result<(), Error> {
+    if past.key().is_some_and(|key| key != maps.node().key) {
+        return Err(Error::Mismatch {
+            what: "the journal is of another first load of the program".to_owned(),
+            help: format!(
+                "move {} away, and bgd goes by what the kernel holds",
+                config.node.state_dir.join(journal::FILE).display()
+            ),
+        });
+    }
     let directory = Directory::new(maps);
     for installed in directory.installed() {
         let name = &installed.name;

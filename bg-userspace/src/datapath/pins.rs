@@ -9,12 +9,19 @@ pub use bg_common::clear::{Lifetimes, PinSummary};
 use super::Error;
 use super::grace::Grace;
 use super::maps::Maps;
+use crate::boundary;
 
 impl Agent for Grace {
     type Error = Error;
 
     fn grace(&mut self) -> Result<(), Error> {
-        self.wait().map(drop)
+        self.wait().map(drop)?;
+        boundary::pass("grace");
+        Ok(())
+    }
+
+    fn boundary(&mut self, step: &'static str) {
+        boundary::pass(step);
     }
 }
 

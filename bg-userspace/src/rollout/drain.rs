@@ -78,6 +78,8 @@ pub fn next(view: &View) -> Next {
         State::Idle => {
             Next::Wait("a backend that is missing in the live environment, or the next flip".to_owned())
         }
+        State::Shifting if sealed => Next::Unseal,
+        State::Shifting => Next::Wait("the next step: more of it, all of it, or back".to_owned()),
         State::Draining | State::RollingBack if sealed && !view.seal_holds => Next::Unseal,
         State::Draining | State::RollingBack => match (occupied(view), sealed) {
             (Some(_), _) if view.deadline_over => close(view, sealed),

@@ -12,7 +12,7 @@ const SYN_MEMORY_RATE: f64 = 0.01;
 
 /// Healthy backends of a service in the environment that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct Fitness {
     /// The service.
     pub service: String,
     /// Backends that pass their checks, by results that are not stale.
@@ -28,10 +28,14 @@ pub struct Share {
 pub struct Facts {
     /// The word that holds.
     pub control: Control,
+    /// Percent of the new connections that go to the environment that is not live; 0 without a canary.
+    pub share: u8,
     /// Health of the environment that is asked for, per service.
-    pub health: Vec<Share>,
+    pub health: Vec<Fitness>,
     /// Fraction of it that must be healthy for a flip.
     pub min_healthy: f64,
+    /// Its backends whose replies do not pass this node.
+    pub bypassing: Vec<String>,
     /// How long until the SYN memory covers a whole SYN lifetime.
     pub syn_memory_complete_in: Duration,
     /// Share of new connections that it takes for known ones.
@@ -56,20 +60,46 @@ pub struct Refusal {
 /// The guards' names.
 const HEALTH: &str = "health";
 const SYN_MEMORY: &str = "syn-memory";
+const RETURN_PATH: &str = "return-path";
 const NOT_DRAINING: &str = "not-draining";
+const DRAINING: &str = "draining";
+/// The agent's own: the act could not be written to the journal first.
+pub const JOURNAL: &str = "journal";
 
 /// Whether a flip to `to` may go ahead. `Ok(false)`: it is live already and there is nothing to do.
 ///
 /// # Errors
 /// The first guard that refuses.
 pub fn flip(facts: &Facts, to: Environment) -> Result<bool, Refusal> {
-    known(&facts.force, &[HEALTH, SYN_MEMORY])?;
-    if facts.control.phase() != Phase::Off && facts.control.current().environment == to {
+    known(&facts.force, &[HEALTH, SYN_MEMORY, RETURN_PATH, JOURNAL])?;
+    if facts.control.phase() != Phase::Off && facts.control.current().environment == to && facts.share == 0 {
         return Ok(false);
     }
     health(facts, to, facts.min_healthy, "flip")?;
+    return_path(facts)?;
     syn_memory(facts)?;
     Ok(true)
+}
+
+/// Whether `percent` of the new connections may go to `to` while the rest goes where it went. `Ok(false)`:
+/// they do already.
+///
+/// # Errors
+/// The first guard that refuses.
+pub fn shift(facts: &Facts, to: Environment, percent: u8) -> Result<bool, Refusal> {
+    let live = facts.control.current().environment;
+    if facts.control.phase() != Phase::Steady && facts.control.base().environment != live {
+        return Err(Refusal {
+            guard: DRAINING,
+            message: format!(
+                "a flip to {} drains; only once it is over can a share of the connections go elsewhere",
+                live.name()
+            ),
+            next: "wait for the drain, `bgctl drain` shows it; or `bgctl rollback`".to_owned(),
+            retry_after: None,
+        });
+    }
+    Ok(flip(facts, to)? && to != live && facts.share != percent)
 }
 
 /// Whether the deployment may go back to the environment it was flipped away from.
@@ -77,9 +107,9 @@ pub fn flip(facts: &Facts, to: Environment) -> Result<bool, Refusal> {
 /// # Errors
 /// The first guard that refuses.
 pub fn rollback(facts: &Facts) -> Result<Environment, Refusal> {
-    known(&facts.force, &[HEALTH])?;
+    known(&facts.force, &[HEALTH, JOURNAL])?;
     let base = facts.control.base();
-    if !can_roll_back(facts.control) {
+    if !can_roll_back(facts.control, facts.share) {
         return Err(Refusal {
             guard: NOT_DRAINING,
             message: "there is nothing to roll back: no flip is draining".to_owned(),
@@ -91,11 +121,11 @@ pub fn rollback(facts: &Facts) -> Result<Environment, Refusal> {
     Ok(base.environment)
 }
 
-/// Whether there is a flip that has not been concluded.
+/// Whether there is a flip that has not been concluded, or a share of one.
 #[must_use]
-pub fn can_roll_back(control: Control) -> bool {
+pub fn can_roll_back(control: Control, share: u8) -> bool {
     matches!(control.phase(), Phase::Drain | Phase::Seal)
-        && control.base().environment != control.current().environment
+        && (share > 0 || control.base().environment != control.current().environment)
 }
 
 fn known(force: &[String], guards: &[&str]) -> Result<(), Refusal> {
@@ -136,6 +166,24 @@ fn health(facts: &Facts, to: Environment, minimum: f64, what: &str) -> Result<()
         }
     }
     Ok(())
+}
+
+fn return_path(facts: &Facts) -> Result<(), Refusal> {
+    let [first, others @ ..] = facts.bypassing.as_slice() else { return Ok(()) };
+    if forced(facts, RETURN_PATH) {
+        return Ok(());
+    }
+    let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    Err(Refusal {
+        guard: RETURN_PATH,
+        message: format!(
+            "the replies of {first}{more} do not pass this node: connections were sent there and nothing came back"
+        ),
+        next: format!(
+            "route that backend's replies to clients through this node (its default gateway, most often), then let a few connections prove it: `--share 1 --force {RETURN_PATH}`"
+        ),
+        retry_after: None,
+    })
 }
 
 fn syn_memory(facts: &Facts) -> Result<(), Refusal> {
@@ -180,7 +228,9 @@ mod tests {
     fn facts(healthy: u32) -> Facts {
         Facts {
             control: steady_on_blue(),
-            health: vec![Share { service: "web".to_owned(), healthy, total: 2, worst: None }],
+            share: 0,
+            bypassing: Vec::new(),
+            health: vec![Fitness { service: "web".to_owned(), healthy, total: 2, worst: None }],
             min_healthy: 1.0,
             syn_memory_complete_in: Duration::ZERO,
             syn_memory_rate: 0.0,
@@ -225,5 +275,29 @@ mod tests {
         assert_eq!(rollback(&draining(0)).unwrap_err().guard, HEALTH);
         let over = Facts { control: conclude(flipped, false), ..facts(2) };
         assert_eq!(rollback(&over).unwrap_err().guard, NOT_DRAINING);
+    }
+
+    #[test]
+    fn a_share_goes_up_down_and_back_and_only_from_one_live_environment() {
+        assert_eq!(shift(&facts(2), Environment::Green, 25), Ok(true));
+        let mixed = switch_to(steady_on_blue(), ring(1, Environment::Blue));
+        let shifting = Facts { control: mixed, share: 25, ..facts(2) };
+        assert_eq!(shift(&shifting, Environment::Green, 25), Ok(false));
+        assert_eq!(shift(&shifting, Environment::Green, 50), Ok(true));
+        assert_eq!(flip(&shifting, Environment::Green), Ok(true));
+        assert_eq!(rollback(&shifting), Ok(Environment::Blue));
+        // Back by another name.
+        assert_eq!(flip(&shifting, Environment::Blue), Ok(true));
+        let flipped = switch_to(steady_on_blue(), ring(1, Environment::Green));
+        let draining = Facts { control: flipped, ..facts(2) };
+        assert_eq!(shift(&draining, Environment::Blue, 25).unwrap_err().guard, DRAINING);
+    }
+
+    #[test]
+    fn backends_whose_replies_go_elsewhere_refuse_a_flip() {
+        let bypassing = Facts { bypassing: vec!["10.0.2.1:80".to_owned()], ..facts(2) };
+        assert_eq!(flip(&bypassing, Environment::Green).unwrap_err().guard, RETURN_PATH);
+        let forced = Facts { force: vec![RETURN_PATH.to_owned()], ..bypassing };
+        assert_eq!(flip(&forced, Environment::Green), Ok(true));
     }
 }

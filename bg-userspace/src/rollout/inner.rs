@@ -14,6 +14,8 @@ pub struct Change {
     pub every_service: bool,
     /// Backends that the current rings name.
     pub current: BTreeSet<BackendId>,
+    /// Rings over the usable backends would be other than the current ones, by their weights.
+    pub reweighted: bool,
     /// Backends of the whole deployment that fail.
     pub failing: usize,
     /// Backends of the whole deployment.
@@ -35,7 +37,7 @@ pub enum Verdict {
 /// Whether the rings must change.
 #[must_use]
 pub fn change(facts: &Change) -> Verdict {
-    if facts.usable == facts.current {
+    if facts.usable == facts.current && !facts.reweighted {
         return Verdict::Nothing;
     }
     let shrinks = !facts.current.is_subset(&facts.usable);
@@ -63,6 +65,7 @@ mod tests {
             usable: usable.iter().copied().collect(),
             every_service: !usable.is_empty(),
             current: current.iter().copied().collect(),
+            reweighted: false,
             failing,
             total: 4,
         }
@@ -84,6 +87,11 @@ mod tests {
     #[test]
     fn a_recovery_is_taken_even_while_most_fail() {
         assert_eq!(change(&facts(&[0, 1], &[0], 3)), Verdict::Rings);
+    }
+
+    #[test]
+    fn another_weight_alone_makes_new_rings() {
+        assert_eq!(change(&Change { reweighted: true, ..facts(&[0, 1], &[0, 1], 0) }), Verdict::Rings);
     }
 
     #[test]

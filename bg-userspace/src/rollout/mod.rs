@@ -11,8 +11,11 @@
 //!                                    (DRAIN)     the environment that was tried is empty
 //! ```
 //!
-//! A change inside the live environment (a backend fails, or comes back) is a switch as well; it rests in
-//! DRAIN, and to the operator the deployment is IDLE meanwhile.
+//! A canary step gives a share of the new connections to the other environment: SHIFTING, in DRAIN, over
+//! the same base; the next step, the whole flip or a rollback ends it.
+//!
+//! A change inside the live environment (a backend fails, comes back, joins, leaves, weighs more) is a switch
+//! as well; it rests in DRAIN, and to the operator the deployment is IDLE meanwhile.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +25,6 @@ mod inner;
 mod switch;
 
 pub use drain::{Next, View, next};
-pub use guard::{Facts, Refusal, Share, can_roll_back, flip, rollback};
+pub use guard::{Facts, Fitness, JOURNAL, Refusal, can_roll_back, flip, rollback, shift};
 pub use inner::{Change, Verdict, change};
 pub use switch::{Motive, State, conclude, seal, settle, spare, state, switch_to, unseal};

@@ -16,6 +16,8 @@ pub enum Motive {
     Rollback,
     /// A change inside the live environment: nothing is being left.
     Inner,
+    /// A share of the new connections goes to the other environment.
+    Canary,
 }
 
 impl Motive {
@@ -26,6 +28,7 @@ impl Motive {
             motive::NONE => Self::None,
             motive::ROLLBACK => Self::Rollback,
             motive::INNER => Self::Inner,
+            motive::CANARY => Self::Canary,
             _ => Self::Flip,
         }
     }
@@ -38,6 +41,7 @@ impl Motive {
             Self::Flip => motive::FLIP,
             Self::Rollback => motive::ROLLBACK,
             Self::Inner => motive::INNER,
+            Self::Canary => motive::CANARY,
         }
     }
 }
@@ -47,21 +51,26 @@ impl Motive {
 pub enum State {
     /// One environment is live, nothing is being left.
     Idle,
+    /// A share of the new connections goes to the other environment, the rest where it went.
+    Shifting,
     /// After a flip: the old environment finishes its connections.
     Draining,
     /// After a rollback: the environment that was tried finishes its connections.
     RollingBack,
 }
 
-/// The state of a deployment. The control word is the truth; the motive only tells a rollback from a
-/// change inside the live environment, which look alike in the word.
+/// The state of a deployment. The control word is the truth; the motive only tells apart a rollback, a
+/// canary step and a change inside the live environment, which look alike in the word.
 #[must_use]
 pub fn state(control: Control, motive: Motive) -> State {
     match control.phase() {
         Phase::Off | Phase::Steady => State::Idle,
         _ if control.base().environment != control.current().environment => State::Draining,
-        _ if motive == Motive::Inner => State::Idle,
-        _ => State::RollingBack,
+        _ => match motive {
+            Motive::Inner => State::Idle,
+            Motive::Canary => State::Shifting,
+            Motive::None | Motive::Flip | Motive::Rollback => State::RollingBack,
+        },
     }
 }
 
