@@ -58,10 +58,23 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bgd: {error:#}");
+            eprintln!("bgd: {}", story(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What went wrong and why, without saying anything twice: some of our errors name their cause themselves.
+fn story(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |story, cause| {
+        if story.is_empty() {
+            cause
+        } else if story.contains(&cause) {
+            story
+        } else {
+            format!("{story}: {cause}")
+        }
+    })
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -74,6 +87,7 @@ async fn detach(file: &Path) -> anyhow::Result<()> {
 #[tokio::main(worker_threads = 2)]
 async fn run(file: &Path) -> anyhow::Result<()> {
     let config = config::load(file)?;
+    datapath::require_rights()?;
     // Refused here, nothing has been touched.
     let (journal, record) = Journal::open(&config.node.state_dir)?;
     // The watch is open before anything is looked up, so that no change falls in between.

@@ -43,7 +43,7 @@ pub use self::mapping::{Mapping, Shared};
 pub use self::maps::Maps;
 pub use self::memory::CensusSummary;
 pub use self::netlink::{hardware_addresses, watch};
-pub use self::open::{Opened, detach};
+pub use self::open::{Opened, detach, require_rights};
 pub use self::pins::{Lifetimes, PinSummary};
 pub use self::program::PROGRAM;
 

@@ -38,9 +38,7 @@ impl Datapath {
     /// # Errors
     /// When something is wrong or missing; then nothing that was attached before has changed.
     pub async fn open(config: &Config, journal: &Journal, record: Option<&Record>) -> Result<Opened, Error> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(Error::Rights("it runs as another user"));
-        }
+        require_rights()?;
         let netlink = Netlink::open()?;
         for interface in config.node.interfaces.iter().chain([&config.node.vip_interface]) {
             netlink.link(interface).await?;
@@ -157,14 +155,20 @@ fn adopt(maps: &Maps, config: &Config, past: &Past<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether this process may do what the data plane takes.
+///
+/// # Errors
+/// When it may not.
+pub fn require_rights() -> Result<(), Error> {
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(Error::Rights("it runs as another user")) }
+}
+
 /// Ends the node's duty: VIPs away, program off the interfaces, pins removed. Traffic stops.
 ///
 /// # Errors
 /// When an agent is running, or something could not be removed.
 pub async fn detach(config: &Config) -> Result<(), Error> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Error::Rights("it runs as another user"));
-    }
+    require_rights()?;
     let pins = PinDirectory::open(&config.node.pin_dir)?;
     let interfaces = pins.links()?;
     let netlink = Netlink::open()?;
