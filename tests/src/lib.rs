@@ -7,3 +7,4 @@ pub mod demo;
 pub mod lab;
 pub mod packets;
 pub mod streamer;
+pub mod twin;

@@ -83,23 +83,8 @@ impl Rig<'_> {
     /// # Panics
     /// When the kernel refuses the test run.
     pub fn send(&mut self, packet: &[u8]) -> Received {
-        let context = self.context(packet);
-        let mut out = vec![0; packet.len() + 256];
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(packet);
-        options.data_out = Some(&mut out);
-        options.ctx_in = Some(&context);
         let program = program(&mut self.tables.ebpf).expect("it was there when it was loaded");
-        let result = program.test_run(options).expect("a test run");
-        out.truncate(result.data_size_out as usize);
-        let action = match result.return_value {
-            1 => Action::Drop,
-            2 => Action::Pass,
-            3 => Action::Tx,
-            4 => Action::Redirect,
-            _ => Action::Aborted,
-        };
-        Received { action, bytes: out }
+        run_once(program, self.wan, packet)
     }
 
     /// Lets `wan` receive a packet for real: what the program decides is done, and what it passes is
@@ -108,21 +93,13 @@ impl Rig<'_> {
     /// # Panics
     /// When the kernel refuses the test run.
     pub fn receive(&mut self, packet: &[u8]) {
-        let context = self.context(packet);
+        let context = context(self.wan, packet);
         let mut options = TestRunOptions::new();
         options.data_in = Some(packet);
         options.ctx_in = Some(&context);
         options.attrs = TestRunAttrs::new().xdp_live_frames(1);
         let program = program(&mut self.tables.ebpf).expect("it was there when it was loaded");
         program.test_run(options).expect("a test run with live frames");
-    }
-
-    /// A `struct xdp_md`: all of the packet is data, and it arrived on `wan`.
-    fn context(&self, packet: &[u8]) -> [u8; 24] {
-        let mut context = [0; 24];
-        context[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes());
-        context[12..16].copy_from_slice(&self.wan.to_ne_bytes());
-        context
     }
 
     /// Sends a packet and expects this verdict, these bytes, and one more in the counter of `reason` and
@@ -181,12 +158,44 @@ impl Rig<'_> {
     }
 }
 
+/// Runs a loaded program once over a packet, as if it had arrived on the device with index `interface`,
+/// which must have XDP on.
+///
+/// # Panics
+/// When the kernel refuses the test run.
+pub fn run_once(program: &Xdp, interface: u32, packet: &[u8]) -> Received {
+    let context = context(interface, packet);
+    let mut out = vec![0; packet.len() + 256];
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(packet);
+    options.data_out = Some(&mut out);
+    options.ctx_in = Some(&context);
+    let result = program.test_run(options).expect("a test run");
+    out.truncate(result.data_size_out as usize);
+    let action = match result.return_value {
+        1 => Action::Drop,
+        2 => Action::Pass,
+        3 => Action::Tx,
+        4 => Action::Redirect,
+        _ => Action::Aborted,
+    };
+    Received { action, bytes: out }
+}
+
+/// A `struct xdp_md`: all of the packet is data, and it arrived on `interface`.
+fn context(interface: u32, packet: &[u8]) -> [u8; 24] {
+    let mut context = [0; 24];
+    context[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes());
+    context[12..16].copy_from_slice(&interface.to_ne_bytes());
+    context
+}
+
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     Ok(ebpf.program_mut("bluegreen").context("the object has no program `bluegreen`")?.try_into()?)
 }
 
 /// Index of a device.
-fn index(namespace: &Namespace, device: &str) -> Result<u32> {
+pub fn index(namespace: &Namespace, device: &str) -> Result<u32> {
     let shown = namespace.ip(&["-o", "link", "show", "dev", device])?;
     let number = shown.split(':').next().unwrap_or_default();
     number.trim().parse().with_context(|| format!("no index in: {shown}"))

@@ -1,0 +1,26 @@
+//! The twin: the packet path runs twice, in the kernel and over plain memory, and after every packet both
+//! must have done the same to the packet and to every table.
+//!
+//! Packets come from clients and servers that are small state machines, and from whoever sends nonsense;
+//! between them an agent switches, seals, clears and rotates. All of it follows from one seed.
+
+mod agent;
+mod connection;
+mod difference;
+mod kernel;
+mod late;
+mod node;
+mod oddity;
+mod pair;
+mod plan;
+mod random;
+mod steps;
+mod tally;
+pub mod world;
+
+pub use difference::Difference;
+pub use kernel::Kernel;
+pub use pair::{Pair, Sent};
+pub use plan::{Plan, run};
+pub use random::Random;
+pub use tally::Tally;

@@ -1,0 +1,186 @@
+//! The node in plain memory: the world as the packet path's tables hold it.
+
+use std::array;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+
+use bg_common::abi::{self, Endpoint, Node, entry};
+use bg_common::control::{Control, Environment, Phase, Ring};
+use bg_common::pin::{self, Pin};
+use bg_common::{host, ring};
+use bg_ebpf::host::{ENTRIES, Host};
+use bg_ebpf::kernel::{Answer, Hop};
+use bg_ebpf::packet::Macs;
+use bg_userspace::config::Limits;
+
+use super::world::{
+    self, BACKENDS, DEPLOYMENTS, Device, EXCLUDED, EXCLUDING, REMOVED, RING, SERVICES, VIPS, WAYS, Way,
+};
+
+/// Buckets of `PINS` and of `CENSUS`: few, so that both get full.
+const BUCKETS: u32 = 16;
+/// Words of a filter of `RECENT`.
+const RECENT: u32 = 128;
+/// `BACKENDS` has room for so many.
+const ROOM: u32 = 16;
+const TCP: u8 = 6;
+
+/// The limits that give the kernel's maps the same sizes.
+pub(super) const LIMITS: Limits = Limits {
+    deployments: DEPLOYMENTS as u32,
+    services: ENTRIES as u32 / 4,
+    backends: ROOM,
+    ring_entries: SERVICES.len() as u32 * 3 * RING as u32,
+    pins: BUCKETS * pin::PINS_PER_BUCKET as u32,
+    census: BUCKETS * 4,
+    syn_memory: RECENT as u64 * 8,
+};
+
+/// The world's node, with the devices' indices; every service but the last one is steady on blue.
+pub(super) fn host(devices: [u32; 3]) -> Host {
+    let mut host = Host::new(tables());
+    for (id, service) in (0..).zip(SERVICES) {
+        host.add_service(entry_of(id));
+        for ring in 0..3 {
+            put_ring(&host, id, ring, &service.rings[usize::from(ring) % 2]);
+        }
+    }
+    for (vip, drops) in VIPS {
+        let policy = if drops { abi::other_ports::DROP } else { abi::other_ports::KERNEL };
+        host.add_service(abi::Service {
+            vip: world::address(vip),
+            port: [0; 2],
+            other_ports: policy,
+            ..entry_of(0)
+        });
+    }
+    for (id, backend) in (0..).zip(BACKENDS) {
+        let service = SERVICES[usize::from(backend.service)];
+        host.add_endpoint(Endpoint {
+            address: world::address(backend.at.ip()),
+            vip: world::address(service.at.ip()),
+            port: backend.at.port().to_be_bytes(),
+            vip_port: service.at.port().to_be_bytes(),
+            protocol: TCP,
+            state: entry::USED,
+            backend: id,
+            service: backend.service,
+            deployment: service.deployment,
+            environment: backend.environment,
+            excludes: u8::from(backend.service == EXCLUDING),
+            pad: [0; 18],
+        });
+    }
+    host.excluded.push((world::address(EXCLUDED.0), world::length(EXCLUDED.0, EXCLUDED.1)));
+    for (device, index) in Device::ALL.into_iter().zip(devices) {
+        host.add_interface(index, device.mac());
+    }
+    for (prefix, length, way) in WAYS {
+        let answer = answer(way, devices);
+        host.add_route(world::address(prefix), world::length(prefix, length), answer);
+    }
+    for deployment in 0..DEPLOYMENTS - 1 {
+        let blue = Ring { slot: 0, environment: Environment::Blue };
+        let word = Control::new(Phase::Steady, blue, blue, 0, 1);
+        host.tables.control[usize::from(deployment)].store(word.0, SeqCst);
+    }
+    host
+}
+
+/// What the routing table answers for a way.
+pub(super) fn answer(way: Way, devices: [u32; 3]) -> Answer {
+    match way {
+        Way::To(device, mac) | Way::By(device, _, mac) => Answer::Hop(Hop {
+            interface: devices[device as usize],
+            mtu: device.mtu(),
+            macs: Macs::words(mac, device.mac()),
+        }),
+        Way::Silent => Answer::ByKernel,
+        Way::Refused(_) => Answer::Nowhere,
+        Way::Local => Answer::Local,
+    }
+}
+
+/// Where in `RINGS` a service's ring is.
+pub(super) fn ring_at(service: u16, slot: u8) -> usize {
+    let stride = ring::elements(RING as u32) as usize;
+    (usize::from(service) * 3 + usize::from(slot)) * stride
+}
+
+fn put_ring(host: &Host, service: u16, slot: u8, backends: &[abi::BackendId]) {
+    for (i, element) in ring::pack(backends).enumerate() {
+        host.tables.rings[ring_at(service, slot) + i].store(element, SeqCst);
+    }
+}
+
+/// The entry of a service in `SERVICES`.
+pub(super) fn entry_of(id: u16) -> abi::Service {
+    let service = SERVICES[usize::from(id)];
+    let stride = ring::elements(RING as u32);
+    abi::Service {
+        vip: world::address(service.at.ip()),
+        port: service.at.port().to_be_bytes(),
+        protocol: TCP,
+        state: entry::USED,
+        id,
+        deployment: service.deployment,
+        ring_base: u32::from(id) * 3 * stride,
+        ring_stride: stride,
+        ring_size: RING as u32,
+        other_ports: abi::other_ports::KERNEL,
+        pad: [0; 27],
+    }
+}
+
+fn tables() -> host::Host {
+    host::Host {
+        node: Node {
+            key: KEY,
+            service_mask: 0,
+            endpoint_mask: 0,
+            pin_mask: BUCKETS - 1,
+            recent_mask: RECENT - 1,
+            census_mask: BUCKETS - 1,
+            no_pins: 0,
+            vip_policy: 1,
+            pad: [0; 2],
+            route_epoch: AtomicU64::new(1),
+        },
+        control: zeros(DEPLOYMENTS.into()),
+        deployments: (0..DEPLOYMENTS).map(|_| line()).collect(),
+        rings: zeros(ring_at(SERVICES.len() as u16, 0)),
+        backends: (0..ROOM as u16).map(backend).collect(),
+        pins: (0..BUCKETS).map(|_| array::from_fn(|_| Pin::default())).collect(),
+        locks: zeros(pin::LOCKS as usize),
+        recent: zeros(usize::from(DEPLOYMENTS) * 2 * RECENT as usize),
+        census: (0..BUCKETS).map(|_| line()).collect(),
+        nanoseconds: AtomicU64::new(0),
+    }
+}
+
+/// The node's secret.
+const KEY: [u64; 4] =
+    [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
+
+fn zeros(count: usize) -> Vec<AtomicU64> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
+}
+
+fn line() -> [AtomicU64; 8] {
+    array::from_fn(|_| AtomicU64::new(0))
+}
+
+/// The entry of a backend in `BACKENDS`; an empty one where there is none.
+fn backend(id: abi::BackendId) -> abi::Backend {
+    let known = BACKENDS.get(usize::from(id)).filter(|_| id != REMOVED);
+    abi::Backend {
+        address: known.map_or(abi::Address([0; 16]), |backend| world::address(backend.at.ip())),
+        port: known.map_or(0, |backend| backend.at.port()).to_be_bytes(),
+        service: known.map_or(0, |backend| backend.service),
+        environment: known.map_or(0, |backend| backend.environment),
+        state: if known.is_some() { entry::USED } else { entry::EMPTY },
+        pad: [0; 2],
+        dead: AtomicU64::new(0),
+        rest: [0; 32],
+    }
+}

@@ -1,0 +1,193 @@
+//! What is wrong with a packet: every kind of nonsense that the packet path tells apart, and any bytes.
+
+use std::net::SocketAddr;
+
+use super::connection::Step;
+use super::random::Random;
+use super::world::Device;
+use crate::packets::craft::{self, Segment};
+
+/// What is done to a packet.
+#[derive(Clone, Copy, Debug)]
+enum Oddity {
+    Flags,
+    Ttl,
+    Source,
+    Port,
+    Destination,
+    Mac,
+    EtherType,
+    Protocol,
+    Fragment,
+    LaterFragment,
+    Options,
+    Tags,
+    Checksums,
+    TcpLength,
+    HeaderLength,
+    Version,
+    TotalLength,
+    Cut,
+    Bytes,
+    Anything,
+}
+
+use Oddity::{
+    Anything, Bytes, Checksums, Cut, Destination, EtherType, Flags, Fragment, HeaderLength, LaterFragment,
+    Mac, Options, Port, Protocol, Source, Tags, TcpLength, TotalLength, Ttl, Version,
+};
+
+const ODDITIES: [(u32, Oddity); 20] = [
+    (14, Flags),
+    (30, Ttl),
+    (11, Source),
+    (24, Port),
+    (4, Destination),
+    (6, Mac),
+    (4, EtherType),
+    (4, Protocol),
+    (7, Fragment),
+    (6, LaterFragment),
+    (6, Options),
+    (6, Tags),
+    (4, Checksums),
+    (3, TcpLength),
+    (2, HeaderLength),
+    (2, Version),
+    (3, TotalLength),
+    (13, Cut),
+    (8, Bytes),
+    (1, Anything),
+];
+
+/// The bytes of a step with something wrong about them.
+pub(super) fn spoil(step: &Step, random: &mut Random) -> Vec<u8> {
+    let mut segment = step.segment.clone();
+    let oddity = random.weighted(&ODDITIES);
+    match oddity {
+        Flags => segment.flags = random.byte(),
+        Ttl => segment.ttl = random.pick(&[0, 1, 1, 1, 2]),
+        Source => segment.source = martian(&segment, random),
+        Port => {
+            let end = if step.forward { &mut segment.destination } else { &mut segment.source };
+            end.set_port(random.pick(&[0, 1, 80, 443, 8080, 8081, 9999]));
+        }
+        Destination => {
+            let port = segment.destination.port();
+            segment.destination = SocketAddr::new(address(&segment, random), port);
+        }
+        Mac => {
+            segment.to = random.pick(&[
+                [0xff; 6],
+                [0x33, 0x33, 0, 0, 0, 1],
+                [1, 0, 0x5e, 0, 0, 1],
+                Device::Wan.mac(),
+                Device::Lan.mac(),
+                [2, 0, 0, 0, 0, 9],
+            ]);
+        }
+        Fragment => segment.fragment = craft::MF | random.pick(&[0, craft::DF]),
+        LaterFragment => segment.fragment = random.pick(&[0, craft::MF]) | (1 + random.below(0x1fff) as u16),
+        Options => segment.ip_options = random.words(1, 11),
+        Tags => {
+            let tag = |random: &mut Random| {
+                let [a, b] = random.pick(&[[0x81, 0], [0x88, 0xa8]]);
+                [a, b, random.byte(), random.byte()]
+            };
+            segment.tags = (0..=random.below(3)).map(|_| tag(random)).collect();
+        }
+        Checksums => {
+            segment.ip_error = random.pick(&[0, 1, 0xffff, 0x1234]);
+            segment.tcp_error = random.pick(&[0, 1, 0xffff, 0x4321]);
+        }
+        _ => (),
+    }
+    let mut bytes = segment.bytes();
+    edit(oddity, &mut bytes, random);
+    // A test run takes no less than an Ethernet header.
+    bytes.resize(bytes.len().max(14), 0);
+    bytes
+}
+
+/// What no builder of packets would make. A frame here has no tags.
+fn edit(oddity: Oddity, bytes: &mut Vec<u8>, random: &mut Random) {
+    const IP: usize = 14;
+    let v6 = bytes[12] == 0x86;
+    let tcp = if v6 { IP + 40 } else { IP + 20 };
+    match oddity {
+        EtherType => {
+            let kinds = [[0x08, 0x06], [0x86, 0xdd], [0x08, 0], [0x88, 0xcc], [0x81, 0], [0, 40]];
+            bytes[12..14].copy_from_slice(&random.pick(&kinds));
+        }
+        Protocol => {
+            bytes[if v6 { IP + 6 } else { IP + 9 }] =
+                random.pick(&[1, 4, 6, 17, 41, 44, 50, 51, 58, 59, 132]);
+        }
+        TcpLength => bytes[tcp + 12] = random.byte(),
+        HeaderLength if !v6 => bytes[IP] = 0x40 | random.byte() & 15,
+        HeaderLength | Version => bytes[IP] = random.byte(),
+        TotalLength => {
+            let at = if v6 { IP + 4 } else { IP + 2 };
+            let length = random
+                .pick(&[0, 19, 20, 39, 40, 41, 60, 1500, u16::MAX])
+                .wrapping_add(random.below(3) as u16);
+            bytes[at..at + 2].copy_from_slice(&length.to_be_bytes());
+        }
+        Cut => {
+            let end = tcp + 24;
+            bytes.truncate(14 + random.below((end - 14) as u32) as usize);
+        }
+        Bytes => {
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len().min(tcp + 20) as u32) as usize;
+                bytes[at] = random.byte();
+            }
+        }
+        Anything => {
+            let count = 14 + random.below(100);
+            *bytes = random.bytes(count);
+        }
+        _ => (),
+    }
+}
+
+/// A source that no client has, or just another one.
+fn martian(segment: &Segment, random: &mut Random) -> SocketAddr {
+    let port = segment.source.port();
+    let address = match segment.destination {
+        SocketAddr::V4(destination) => random
+            .pick(&[
+                destination.ip().octets(),
+                [127, 0, 0, 1],
+                [0, 0, 0, 0],
+                [224, 0, 0, 1],
+                [255, 255, 255, 255],
+                [240, 0, 0, 1],
+            ])
+            .into(),
+        SocketAddr::V6(destination) => {
+            let mut multicast = destination.ip().octets();
+            multicast[0] = 0xff;
+            let mut one = [0; 16];
+            one[15] = 1;
+            random.pick(&[destination.ip().octets(), multicast, one, [0; 16]]).into()
+        }
+    };
+    SocketAddr::new(address, port)
+}
+
+/// Somewhere else.
+fn address(segment: &Segment, random: &mut Random) -> std::net::IpAddr {
+    match segment.destination {
+        SocketAddr::V4(destination) => {
+            let mut other = destination.ip().octets();
+            other[random.below(4) as usize] = random.byte();
+            other.into()
+        }
+        SocketAddr::V6(destination) => {
+            let mut other = destination.ip().octets();
+            other[random.below(16) as usize] = random.byte();
+            other.into()
+        }
+    }
+}
