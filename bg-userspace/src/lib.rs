@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod bgd;
 pub mod boundary;
 pub mod cli;
 pub mod config;
