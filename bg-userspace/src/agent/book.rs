@@ -12,6 +12,7 @@ use crate::datapath::{Datapath, Error, InstalledService, clock};
 use crate::journal::{
     BackendRecord, DeploymentRecord, Entry, Intent, Journal, Outcome, Record, RingId, ServiceRecord,
 };
+use crate::rollout::Motive;
 
 /// The journal, and what is known of its content.
 pub(super) struct Book {
@@ -162,6 +163,22 @@ impl Book {
             entry.outcome = outcome;
             entry.ended_at_ms = Some(clock::wall());
             entry.text = Some(text.to_owned());
+        }
+    }
+
+    /// The word that an entry stands for was stored. A switch between environments goes on from there and ends
+    /// what was under way before; anything else is over with the store.
+    pub(super) fn stored(&mut self, deployment: &str, entry: u64, switches: bool, motive: Motive) {
+        let Some(this) = self.record.entry_mut(entry).cloned().filter(|_| switches) else {
+            return self.end(entry, Outcome::Done, "");
+        };
+        let (outcome, text) = if motive == Motive::Rollback {
+            (Outcome::RolledBack, format!("rolled back by {}", this.who))
+        } else {
+            (Outcome::Ended, format!("{} by {}", this.what, this.who))
+        };
+        for older in self.open(deployment, Some(entry)) {
+            self.end(older, outcome, &text);
         }
     }
 

@@ -68,6 +68,7 @@ impl Agent {
             entry: step.entry,
             motive: step.motive.to_ledger(),
             share: step.share,
+            switches: step.switches,
         };
         match self.book.save(&self.datapath, &self.deployments, Some((at, intent))) {
             Err(error) if step.unwritten == Unwritten::Refuse => Err(error),
@@ -104,6 +105,12 @@ impl Agent {
         let grace = self.datapath.grace()?;
         self.grace_due = false;
         boundary::pass("grace");
+        if let Some(entry) = step.entry {
+            let deployment = &mut self.deployments[at];
+            // With it came new rings.
+            deployment.weigh();
+            self.book.stored(&deployment.installed.name, entry, step.switches, step.motive);
+        }
         self.note_down();
         Ok(Done { stored, grace, control: step.control })
     }
@@ -130,13 +137,8 @@ impl Agent {
 }
 
 /// Puts in order what an agent that was killed between an intent and its end has left: if the word was
-/// stored, the intent has happened; if not, it never will. Returns the entry of the history that ends so,
-/// and how.
-pub(super) fn resume(
-    datapath: &Datapath,
-    index: u16,
-    record: &DeploymentRecord,
-) -> Option<(u64, Outcome, &'static str)> {
+/// stored, the intent has happened; if not, it never will. Says which; `None` if nothing was intended.
+pub(super) fn resume(datapath: &Datapath, index: u16, record: &DeploymentRecord) -> Option<bool> {
     let intent = record.intent.as_ref()?;
     let happened = datapath.control(index).0 == intent.word;
     datapath.note(index, |ledger| {
@@ -149,8 +151,5 @@ pub(super) fn resume(
             ledger.deadline_at = clock::to_monotonic(record.deadline_at);
         }
     });
-    if happened {
-        return None;
-    }
-    Some((intent.entry?, Outcome::NotCarriedOut, "bgd was stopped before it could do that; nothing changed"))
+    Some(happened)
 }

@@ -10,7 +10,6 @@ use super::rings::{all_members, members};
 use super::{Agent, alarm, finish};
 use crate::boundary;
 use crate::datapath::{Error, InstalledService};
-use crate::journal::Outcome;
 use crate::rollout::{self, Change, Motive, Verdict};
 
 impl Agent {
@@ -65,7 +64,6 @@ impl Agent {
                 let text = format!("new connections of the live environment go to {count} now");
                 let name = self.deployments[at].installed.name.clone();
                 let entry = self.book.begin(&name, None, &text, None, control.epoch());
-                self.book.end(entry, Outcome::Done, "");
                 self.commit(
                     at,
                     &Step {
@@ -73,11 +71,10 @@ impl Agent {
                         motive,
                         share: aim.share,
                         switches: false,
-                        entry: None,
+                        entry: Some(entry),
                         unwritten: Unwritten::GoOn,
                     },
                 )?;
-                self.deployments[at].weigh();
                 finish(&mut self.deployments[at], text);
             }
         }

@@ -16,7 +16,7 @@ use super::{Agent, Checks, Managed, commit, drain, finish, members};
 use crate::config::Config;
 use crate::datapath::{Datapath, Deployment, Error, Opened};
 use crate::journal::{Journal, Outcome, Record};
-use crate::rollout;
+use crate::rollout::{self, Motive, State};
 
 /// What an agent starts with.
 pub struct Start {
@@ -110,9 +110,17 @@ fn resume(
     let index = deployment.installed.index;
     let name = deployment.installed.name.clone();
     if let Some(record) = book.deployment(&name).cloned() {
-        if let Some((entry, outcome, text)) = commit::resume(datapath, index, &record) {
-            book.end(entry, outcome, text);
-            finish(deployment, text.to_owned());
+        let happened = commit::resume(datapath, index, &record);
+        match (record.intent.as_ref().and_then(|intent| Some((intent, intent.entry?))), happened) {
+            (Some((intent, entry)), Some(true)) => {
+                book.stored(&name, entry, intent.switches, Motive::from_ledger(intent.motive));
+            }
+            (Some((_, entry)), _) => {
+                let text = "bgd was stopped before it could do that; nothing changed";
+                book.end(entry, Outcome::NotCarriedOut, text);
+                finish(deployment, text.to_owned());
+            }
+            (None, _) => {}
         }
         let known = [Some(record.word), record.intent.map(|intent| intent.word)];
         if !restored && known.into_iter().flatten().all(|word| !same(Control(word), datapath.control(index)))
@@ -128,11 +136,12 @@ fn resume(
     if control.phase() == Phase::Steady && datapath.ledger(index).cleared_epoch != control.epoch() {
         drain::clear(datapath, index)?;
     }
-    if control.phase() == Phase::Steady {
+    if rollout::state(control, deployment.motive(datapath)) == State::Idle {
         for entry in book.open(&name, None) {
             book.end(entry, Outcome::Done, "it was over when bgd started again");
         }
-    } else if restored {
+    }
+    if control.phase() != Phase::Steady && restored {
         let text = format!(
             "the node was restarted while connections were pinned, and the pins are lost: those opened on {} since the switch go to {} now, and break",
             control.current().environment.name(),

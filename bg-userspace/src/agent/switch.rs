@@ -87,7 +87,6 @@ impl Agent {
         let control = self.datapath.control(self.deployments[at].installed.index);
         let wanted = self.wanted(at, switch.aim);
         let current = self.place(control, switch.aim.live, &wanted)?;
-        let before = self.book.open(&name, None);
         let entry = self.book.begin(&name, Some(switch.who), &switch.what, switch.reason, control.epoch());
         let step = Step {
             control: rollout::switch_to(control, current),
@@ -102,20 +101,8 @@ impl Agent {
             },
         };
         let done = self.commit(at, &step);
-        match &done {
-            Ok(_) => {
-                self.deployments[at].weigh();
-                let (outcome, text) = if switch.motive == Motive::Rollback {
-                    (Outcome::RolledBack, format!("rolled back by {}", switch.who.name))
-                } else {
-                    (Outcome::Ended, format!("{} by {}", switch.what, switch.who.name))
-                };
-                for older in before {
-                    self.book.end(older, outcome, &text);
-                }
-                self.note_down();
-            }
-            Err(error) => self.end_entry(entry, Outcome::Failed, &error.to_string()),
+        if let Err(error) = &done {
+            self.end_entry(entry, Outcome::Failed, &error.to_string());
         }
         done
     }

@@ -66,6 +66,8 @@ pub struct Intent {
     pub motive: u32,
     /// The share that comes with it.
     pub share: u8,
+    /// It is a switch between environments, which ends what was under way before.
+    pub switches: bool,
 }
 
 /// A service.

@@ -37,7 +37,7 @@ pub(super) fn record(rings: [Option<RingId>; 3]) -> Record {
                 rings,
             }],
             word: 0xffff_ffff_0000_0001,
-            intent: Some(Intent { word: 2, entry: Some(7), motive: 1, share: 25 }),
+            intent: Some(Intent { word: 2, entry: Some(7), motive: 1, share: 25, switches: true }),
             motive: 1,
             switched_at: 1_790_000_000_000,
             deadline_at: 0,
