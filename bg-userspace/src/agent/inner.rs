@@ -56,6 +56,10 @@ impl Agent {
                     other => other,
                 };
                 let wanted = self.wanted(at, aim);
+                if self.holds(control.current().slot, &wanted) {
+                    self.deployments[at].weigh();
+                    return Ok(());
+                }
                 let current = self.place(control, aim.live, &wanted)?;
                 let count = match facts.usable.len() {
                     1 => "1 backend".to_owned(),

@@ -41,6 +41,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often pins are looked through for ones that are over.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// A weight that no configuration has.
+const UNKNOWN_WEIGHT: u16 = u16::MAX;
+
 /// What reaches the agent.
 pub struct Inbox {
     /// Requests over the control socket.
@@ -108,6 +111,11 @@ impl Managed {
     /// Rings have just been made with the weights of now.
     fn weigh(&mut self) {
         self.weights = self.backends().map(|backend| (backend.id, backend.weight)).collect();
+    }
+
+    /// Rings were made with weights that were not written down any more: they are looked at anew.
+    fn forget_weights(&mut self) {
+        self.weights.values_mut().for_each(|weight| *weight = UNKNOWN_WEIGHT);
     }
 
     fn motive(&self, datapath: &Datapath) -> Motive {

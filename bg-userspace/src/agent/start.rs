@@ -114,6 +114,7 @@ fn resume(
         match (record.intent.as_ref().and_then(|intent| Some((intent, intent.entry?))), happened) {
             (Some((intent, entry)), Some(true)) => {
                 book.stored(&name, entry, intent.switches, Motive::from_ledger(intent.motive));
+                deployment.forget_weights();
             }
             (Some((_, entry)), _) => {
                 let text = "bgd was stopped before it could do that; nothing changed";
