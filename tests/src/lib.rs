@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod demo;
+pub mod kill;
 pub mod lab;
 pub mod packets;
 pub mod streamer;

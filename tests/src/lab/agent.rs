@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// Time enough for anything on a busy machine; no verdict hangs on it.
@@ -49,16 +49,32 @@ pub struct Agent {
 impl Agent {
     /// Starts `bgd` in the node with this configuration file, and waits until it serves.
     pub fn start(topology: &Topology, config: &Path, socket: &Path) -> Result<Self> {
+        let mut agent = Self::launch(Command::new(binary("bgd")?), topology, config, socket)?;
+        agent.wait_until_serving()?;
+        Ok(agent)
+    }
+
+    /// Starts another program than the ordinary `bgd` as the agent, and does not wait.
+    pub fn launch(program: Command, topology: &Topology, config: &Path, socket: &Path) -> Result<Self> {
         let log = log_of(topology, config);
-        let process = launch(topology, config)?;
-        let mut agent = Self { process, socket: socket.to_owned(), log };
+        let process = launch_with(program, topology, config)?;
+        Ok(Self { process, socket: socket.to_owned(), log })
+    }
+
+    /// Waits until it serves.
+    pub fn wait_until_serving(&mut self) -> Result<()> {
         let mut serving = false;
         eventually(PATIENCE, || {
-            serving = UnixStream::connect(&agent.socket).is_ok();
-            serving || !agent.process.running()
+            serving = UnixStream::connect(&self.socket).is_ok();
+            serving || !self.process.running()
         });
-        ensure!(serving, "bgd does not serve; it said:\n{}", agent.log());
-        Ok(agent)
+        ensure!(serving, "bgd does not serve; it said:\n{}", self.log());
+        Ok(())
+    }
+
+    /// Waits until it has ended by itself, and says how.
+    pub fn ended(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
+        self.process.wait(patience)
     }
 
     /// Everything that it wrote to its log.

@@ -2,6 +2,7 @@
 //! the first client came.
 
 use super::agent::Agent;
+use super::binaries::binary;
 use super::config::{self, Settings};
 use super::fleet::Fleet;
 use super::nginx;
@@ -11,7 +12,8 @@ use super::witness::Resets;
 use crate::streamer::load::{Clients, Load, Streams};
 use anyhow::{Context, Result};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// Everything that a test needs. The agent goes first, the network last.
@@ -63,9 +65,28 @@ impl Stage {
 
     /// Starts the agent, again or for the first time.
     pub fn start_agent(&mut self) -> Result<()> {
+        self.launch_agent(Command::new(binary("bgd")?))?;
+        self.agent_mut().wait_until_serving()
+    }
+
+    /// Starts another program as the agent, and does not wait.
+    pub fn launch_agent(&mut self, program: Command) -> Result<()> {
         let socket = self.topology.workdir.join("bgd.sock");
-        self.agent = Some(Agent::start(&self.topology, &self.config, &socket)?);
+        self.agent = Some(Agent::launch(program, &self.topology, &self.config, &socket)?);
         Ok(())
+    }
+
+    /// The agent, to be waited for.
+    ///
+    /// # Panics
+    /// As [`Self::agent`].
+    pub fn agent_mut(&mut self) -> &mut Agent {
+        self.agent.as_mut().expect("the agent is down")
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     /// Lets the silent ones speak, ends these loads, and looks at what became of them.

@@ -1,0 +1,6 @@
+//! Killing the agent where it hurts: at every boundary of what it does, by name, and not by luck.
+
+pub mod ground;
+pub mod held;
+pub mod trap;
+pub mod watch;

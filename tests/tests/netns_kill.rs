@@ -1,0 +1,193 @@
+//! SIGKILL at every boundary of what the agent does: each write, fsync and rename, each store and grace
+//! period, each step of clearing, enumerated in a life that is not disturbed and then died at one by one.
+//! Whatever was open stays whole, new connections go to one environment, the next agent finishes or undoes
+//! what was under way, and history tells which.
+
+use bg_common::control::Control;
+use bg_tests::kill::ground::{Act, Ground};
+use bg_tests::kill::trap::Boundary;
+use bg_tests::lab::Environment;
+use bg_tests::lab::config::Settings;
+use bg_userspace::api::types::{HistoryEntry, Outcome, State};
+use std::collections::BTreeSet;
+
+/// A name that comes more often in one act is a step for each of many pins: some of them stand for all.
+const MANY: usize = 5;
+
+/// A death that is to be died.
+struct Death {
+    act: Act,
+    boundary: Boundary,
+    /// The boundaries of the act, in order.
+    all: Vec<Boundary>,
+    lived: u32,
+}
+
+impl Death {
+    /// Whether the act has come to the first boundary of that name when the agent dies.
+    fn is_past(&self, name: &str) -> bool {
+        let place = |wanted: &dyn Fn(&&Boundary) -> bool| self.all.iter().position(|b| wanted(&b));
+        let first = place(&|boundary| boundary.name == name);
+        first.is_some_and(|first| place(&|boundary| **boundary == self.boundary) >= Some(first))
+    }
+}
+
+fn settings() -> Settings {
+    Settings { syn_lifetime: "1s".into(), idle_horizon: "2s".into(), ..Settings::default() }
+}
+
+/// The deaths of an act.
+fn deaths(act: Act, all: &[Boundary]) -> Vec<Death> {
+    let often = |name: &str| all.iter().filter(|boundary| boundary.name == name).count();
+    let stands = |boundary: &&Boundary| {
+        let (count, often) = (boundary.count as usize, often(&boundary.name));
+        often <= MANY || [1, 2, often / 2].contains(&count)
+    };
+    let death = |boundary: &Boundary| Death { act, boundary: boundary.clone(), all: all.to_vec(), lived: 0 };
+    all.iter().filter(stands).map(death).collect()
+}
+
+#[test]
+fn killed_at_any_boundary_of_a_switch_a_drain_or_a_change_the_agent_harms_nobody() {
+    let mut ground = Ground::new(settings()).unwrap();
+    let mut left: Vec<Death> = Vec::new();
+    // From STEADY back to STEADY, the short way and the whole way; then changes inside an environment.
+    let life =
+        [Act::Flip, Act::Rollback, Act::Drain, Act::Flip, Act::Drain, Act::Health, Act::Health, Act::Weigh];
+    for act in life {
+        for death in deaths(act, &ground.rehearse(act).unwrap()) {
+            let known = |other: &Death| other.act == act && other.boundary == death.boundary;
+            if !left.iter().any(known) {
+                left.push(death);
+            }
+        }
+    }
+    eprintln!("{} deaths to die", left.len());
+    let passed: BTreeSet<String> = ground.trap.since(0).unwrap().into_iter().map(|b| b.name).collect();
+    assert_covers(&passed);
+
+    let mut died = 0;
+    while !left.is_empty() {
+        let possible = |death: &Death| {
+            let writes_ring =
+                death.boundary.name.starts_with("ring ") && death.boundary.name != "ring remove";
+            ground.possible(death.act, writes_ring).unwrap()
+        };
+        let Some(place) = left.iter().position(possible) else {
+            ground.go_on().unwrap();
+            continue;
+        };
+        let mut death = left.remove(place);
+        let began = std::time::Instant::now();
+        let d = die(&mut ground, &death);
+        eprintln!("{:?} {} {d} {:?}", death.act, death.boundary, began.elapsed());
+        if d {
+            died += 1;
+        } else {
+            death.lived += 1;
+            // What came once by chance, with a look at all pins every few seconds, may not come again.
+            let stands =
+                left.iter().any(|other| other.act == death.act && other.boundary.name == death.boundary.name);
+            assert!(
+                death.lived < 3 || death.boundary.count > 1 || stands,
+                "{:?} never reached {}",
+                death.act,
+                death.boundary
+            );
+            if death.lived < 3 {
+                left.push(death);
+            }
+        }
+    }
+    eprintln!("{died} deaths died");
+    ground.finish().unwrap();
+}
+
+/// The kinds of boundaries that there must be.
+fn assert_covers(passed: &BTreeSet<String>) {
+    let files = ["create", "write", "fsync", "rename", "directory fsync"];
+    let of = |what: &str| files.map(|step| format!("{what} {step}"));
+    let others = ["ring remove", "ledger", "store", "grace", "remembered", "buried", "emptied", "cleared"];
+    let wanted = of("journal").into_iter().chain(of("ring")).chain(others.map(str::to_owned));
+    for name in wanted {
+        assert!(passed.contains(&name), "`{name}` is not among {passed:?}");
+    }
+}
+
+/// Has the agent die, and looks at what it left and at what the next one makes of it. `false`: it lived.
+fn die(ground: &mut Ground, death: &Death) -> bool {
+    let context = || format!("{:?}, killed at {}", death.act, death.boundary);
+    let before = ground.status().unwrap();
+    let newest = ground.history().unwrap().first().map_or(0, |entry| entry.id);
+    let target = ground.live_after(death.act).unwrap();
+    ground.trap.set(&death.boundary).unwrap();
+    ground.begin(death.act).unwrap();
+    let died = ground.has_died(death.act, &death.boundary).unwrap_or_else(|e| panic!("{}: {e:#}", context()));
+    if !died {
+        ground.trap.clear().unwrap();
+        ground.complete(death.act, target).unwrap();
+        return false;
+    }
+
+    // All blue or all green, as the word says and as its rings say; and the journal knows that word.
+    let record = ground.record().unwrap_or_else(|e| panic!("{}: {e:#}", context()));
+    let held = ground.held().unwrap();
+    let deployment = &record.deployments[0];
+    let word = held.word(deployment.index).unwrap();
+    let live = held.current(deployment).unwrap_or_else(|e| panic!("{}: {e:#}", context()));
+    let stored = death.is_past("store");
+    let switches = matches!(death.act, Act::Flip | Act::Rollback);
+    let expected = if switches && !stored { before.live } else { target };
+    assert_eq!(environment(live), expected, "{}: {word:?}", context());
+    let known = [Some(deployment.word), deployment.intent.as_ref().map(|intent| intent.word)];
+    let same =
+        |known: u64| (Control(known).base(), Control(known).current()) == (word.base(), word.current());
+    assert!(known.into_iter().flatten().any(same), "{}: {word:?} is not in {deployment:?}", context());
+    ground.open_streams(expected).unwrap_or_else(|e| panic!("{}: {e:#}", context()));
+
+    ground.start().unwrap_or_else(|e| panic!("{}: {e:#}", context()));
+    let after = ground.status().unwrap();
+    assert_eq!(after.live, expected, "{}", context());
+    assert!(after.generation >= before.generation, "{}", context());
+    if switches {
+        let entries = ground.history().unwrap();
+        let entries: Vec<_> = entries.into_iter().filter(|entry| entry.id > newest).collect();
+        assert_tells(&entries, death, stored, &context());
+    }
+    if !switches || stored {
+        ground.complete(death.act, expected).unwrap_or_else(|e| panic!("{}: {e:#}", context()));
+    }
+    if death.act == Act::Drain {
+        assert_eq!(ground.status().unwrap().state, State::Idle, "{}", context());
+        let entries = ground.history().unwrap();
+        let open: Vec<_> = entries.iter().filter(|entry| entry.outcome == Outcome::Pending).collect();
+        assert!(open.is_empty(), "{}: {open:?}", context());
+    }
+    ground.all_whole().unwrap_or_else(|e| panic!("{}: {e:#}", context()));
+    true
+}
+
+/// History says what became of an act that the agent died in.
+fn assert_tells(entries: &[HistoryEntry], death: &Death, stored: bool, context: &str) {
+    let what = if death.act == Act::Flip { "flip to " } else { "rollback to " };
+    let told: Vec<_> = entries.iter().filter(|entry| entry.what.starts_with(what)).collect();
+    if !death.is_past("journal rename") {
+        assert!(told.is_empty(), "{context}: {told:?}");
+        return;
+    }
+    let [entry] = told.as_slice() else { panic!("{context}: {entries:?}") };
+    assert_eq!((entry.uid, entry.who.as_str()), (Some(0), "root"), "{context}");
+    let outcomes: &[Outcome] =
+        if stored { &[Outcome::Pending, Outcome::Done] } else { &[Outcome::NotCarriedOut] };
+    assert!(outcomes.contains(&entry.outcome), "{context}: {entry:?}");
+    if death.act == Act::Flip {
+        assert_eq!(entry.reason.as_deref(), Some("a test"), "{context}");
+    }
+}
+
+fn environment(environment: bg_common::control::Environment) -> Environment {
+    match environment {
+        bg_common::control::Environment::Blue => Environment::Blue,
+        bg_common::control::Environment::Green => Environment::Green,
+    }
+}
