@@ -2,6 +2,7 @@
 //! during which an agent dies.
 
 use super::held::Held;
+use super::reboot;
 use super::trap::{Boundary, Trap};
 use crate::lab::agent::{PATIENCE, bgctl};
 use crate::lab::clock::eventually;
@@ -12,7 +13,7 @@ use crate::lab::{Environment, other, word};
 use crate::streamer::load::Load;
 use anyhow::{Context, Result, bail, ensure};
 use bg_userspace::api::types::{DeploymentStatus, HistoryEntry, HistoryResult, Phase, State};
-use bg_userspace::journal::{BackendRecord, Journal, Record};
+use bg_userspace::journal::{BackendRecord, Record};
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,7 @@ impl Ground {
         let trap = Trap::new(&stage.topology.workdir);
         let before = Resets::at_the_ends(&stage.topology)?;
         stage.kill_agent()?;
-        let record = record(&stage)?;
+        let record = reboot::record(&stage)?;
         let loads = Vec::new();
         let mut ground = Self { stage, trap, settings, record, loads, before, ill: None, light: false };
         ground.start()?;
@@ -109,7 +110,7 @@ impl Ground {
 
     /// What the journal holds. The agent must be down.
     pub fn record(&self) -> Result<Record> {
-        record(&self.stage)
+        reboot::record(&self.stage)
     }
 
     /// Has the agent begin an act; whether it lives to tell is not looked at.
@@ -370,9 +371,4 @@ impl Ground {
     pub fn fail<T>(&self, what: &str) -> Result<T> {
         bail!("{what}; bgd said:\n{}", self.stage.agent().log())
     }
-}
-
-fn record(stage: &Stage) -> Result<Record> {
-    let (_, record) = Journal::open(&stage.topology.workdir.join("state"))?;
-    record.context("there is no journal")
 }

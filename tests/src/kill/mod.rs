@@ -2,5 +2,6 @@
 
 pub mod ground;
 pub mod held;
+pub mod reboot;
 pub mod trap;
 pub mod watch;
