@@ -5,14 +5,11 @@
 
 use bg_common::control::Control;
 use bg_tests::kill::ground::{Act, Ground};
-use bg_tests::kill::trap::Boundary;
+use bg_tests::kill::trap::{Boundary, worth_dying};
 use bg_tests::lab::Environment;
 use bg_tests::lab::config::Settings;
 use bg_userspace::api::types::{HistoryEntry, Outcome, State};
 use std::collections::BTreeSet;
-
-/// A name that comes more often in one act is a step for each of many pins: some of them stand for all.
-const MANY: usize = 5;
 
 /// A death that is to be died.
 struct Death {
@@ -36,17 +33,6 @@ fn settings() -> Settings {
     Settings { syn_lifetime: "1s".into(), idle_horizon: "2s".into(), ..Settings::default() }
 }
 
-/// The deaths of an act.
-fn deaths(act: Act, all: &[Boundary]) -> Vec<Death> {
-    let often = |name: &str| all.iter().filter(|boundary| boundary.name == name).count();
-    let stands = |boundary: &&Boundary| {
-        let (count, often) = (boundary.count as usize, often(&boundary.name));
-        often <= MANY || [1, 2, often / 2].contains(&count)
-    };
-    let death = |boundary: &Boundary| Death { act, boundary: boundary.clone(), all: all.to_vec(), lived: 0 };
-    all.iter().filter(stands).map(death).collect()
-}
-
 #[test]
 fn killed_at_any_boundary_of_a_switch_a_drain_or_a_change_the_agent_harms_nobody() {
     let mut ground = Ground::new(settings()).unwrap();
@@ -55,10 +41,11 @@ fn killed_at_any_boundary_of_a_switch_a_drain_or_a_change_the_agent_harms_nobody
     let life =
         [Act::Flip, Act::Rollback, Act::Drain, Act::Flip, Act::Drain, Act::Health, Act::Health, Act::Weigh];
     for act in life {
-        for death in deaths(act, &ground.rehearse(act).unwrap()) {
-            let known = |other: &Death| other.act == act && other.boundary == death.boundary;
+        let all = ground.rehearse(act).unwrap();
+        for boundary in worth_dying(&all) {
+            let known = |other: &Death| other.act == act && other.boundary == boundary;
             if !left.iter().any(known) {
-                left.push(death);
+                left.push(Death { act, boundary, all: all.clone(), lived: 0 });
             }
         }
     }
@@ -68,20 +55,18 @@ fn killed_at_any_boundary_of_a_switch_a_drain_or_a_change_the_agent_harms_nobody
 
     let mut died = 0;
     while !left.is_empty() {
+        let situation = ground.situation().unwrap();
         let possible = |death: &Death| {
             let writes_ring =
                 death.boundary.name.starts_with("ring ") && death.boundary.name != "ring remove";
-            ground.possible(death.act, writes_ring).unwrap()
+            situation.allows(death.act, writes_ring)
         };
         let Some(place) = left.iter().position(possible) else {
             ground.go_on().unwrap();
             continue;
         };
         let mut death = left.remove(place);
-        let began = std::time::Instant::now();
-        let d = die(&mut ground, &death);
-        eprintln!("{:?} {} {d} {:?}", death.act, death.boundary, began.elapsed());
-        if d {
+        if die(&mut ground, &death) {
             died += 1;
         } else {
             death.lived += 1;

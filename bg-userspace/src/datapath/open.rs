@@ -17,6 +17,7 @@ use super::netlink::Netlink;
 use super::pins::Pins;
 use super::restore::Past;
 use super::{Datapath, Error, attach, exclude, install, program, sysctl};
+use crate::boundary;
 use crate::config::Config;
 use crate::journal::{self, Journal, Record};
 
@@ -98,10 +99,12 @@ impl Datapath {
         }
         install::install_new(&maps, config, past)?;
         exclude::exclude(&mut ebpf, &maps, config)?;
+        boundary::pass("installed");
         // The neighbours and routes of another day.
         maps.node().route_epoch.fetch_add(1, SeqCst);
         for interface in &config.node.interfaces {
             attach::attach(&mut ebpf, &pins, &maps, netlink, interface, config.node.xdp_mode).await?;
+            boundary::pass("attached");
         }
         for interface in pins.links()? {
             if !config.node.interfaces.contains(&interface) {
@@ -115,6 +118,7 @@ impl Datapath {
             }
         }
         attach::add_vips(&maps, netlink, &config.node.vip_interface, vips(&maps, &deployments)).await?;
+        boundary::pass("VIPs added");
         let counters = Counters::new(&mut ebpf)?;
         let datapath = Self { maps, grace, counters, _pins: pins, _ebpf: ebpf };
         Ok(Opened { datapath, deployments, adopted, restored: !adopted && past.key().is_some() })

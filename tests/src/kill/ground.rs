@@ -40,6 +40,29 @@ pub enum Act {
 /// An order that was not carried out for so long never will be; only a drain takes longer.
 const LIVES: Duration = Duration::from_secs(4);
 
+/// What decides on the acts that can be begun.
+pub struct Situation {
+    state: State,
+    rests_on_base: bool,
+    all_well: bool,
+}
+
+impl Situation {
+    /// Whether an act can be begun; one that writes a ring of its own, if `writes_ring`.
+    pub fn allows(&self, act: Act, writes_ring: bool) -> bool {
+        // A change inside an environment that goes back to base finds its ring there.
+        let change = self.state == State::Idle && (!writes_ring || self.rests_on_base);
+        match act {
+            Act::Flip => self.state == State::Idle,
+            Act::Health => change,
+            // Where one backend takes everything, weights change nothing.
+            Act::Weigh => change && self.all_well,
+            Act::Rollback => self.state == State::Draining,
+            Act::Drain => matches!(self.state, State::Draining | State::RollingBack),
+        }
+    }
+}
+
 /// A laboratory, streams, and an agent that is watched.
 pub struct Ground {
     /// The laboratory.
@@ -74,10 +97,22 @@ impl Ground {
 
     /// Starts an agent that is watched, and waits until it knows every backend.
     pub fn start(&mut self) -> Result<()> {
+        self.start_alone()?;
+        self.wait_until_known()
+    }
+
+    /// Starts one where no backend can be reached yet.
+    pub fn start_alone(&mut self) -> Result<()> {
         self.trap.clear()?;
         self.stage.launch_agent(self.trap.bgd(None)?)?;
-        self.stage.agent_mut().wait_until_serving()?;
-        self.wait_until_known()
+        self.stage.agent_mut().wait_until_serving()
+    }
+
+    /// Starts an agent that shall die at this boundary of its start. `false`: it lives.
+    pub fn start_to_die(&mut self, boundary: &Boundary) -> Result<bool> {
+        self.trap.set(boundary)?;
+        self.stage.launch_agent(self.trap.bgd(None)?)?;
+        self.died(boundary, LIVES)
     }
 
     /// Waits until the agent sees every backend as it is.
@@ -202,7 +237,7 @@ impl Ground {
     }
 
     /// Waits until the agent passes nothing any more: what follows an act is part of it.
-    fn wait_for_quiet(&self) -> Result<()> {
+    pub fn wait_for_quiet(&self) -> Result<()> {
         let mut passed = self.trap.passed()?;
         loop {
             std::thread::sleep(QUIET);
@@ -216,18 +251,20 @@ impl Ground {
 
     /// Waits until the agent has died as ordered. `false`: it lived through the act.
     pub fn has_died(&mut self, act: Act, boundary: &Boundary) -> Result<bool> {
-        let mut status = None;
         let is_over =
             |ground: &Self| act == Act::Drain && ground.status().is_ok_and(|d| d.state == State::Idle);
         let end = Instant::now() + if act == Act::Drain { PATIENCE } else { LIVES };
-        while status.is_none() && Instant::now() < end && !is_over(self) {
-            status = self.stage.agent_mut().ended(Duration::from_millis(200))?;
+        while Instant::now() < end && !is_over(self) {
+            if self.stage.agent_mut().ended(Duration::from_millis(200))?.is_some() {
+                break;
+            }
         }
-        let status = match status {
-            None => self.stage.agent_mut().ended(QUIET)?,
-            some => some,
-        };
-        let Some(status) = status else { return Ok(false) };
+        self.died(boundary, QUIET)
+    }
+
+    /// Whether it has died there and nowhere else, within so long.
+    fn died(&mut self, boundary: &Boundary, patience: Duration) -> Result<bool> {
+        let Some(status) = self.stage.agent_mut().ended(patience)? else { return Ok(false) };
         if status.signal() != Some(9) {
             return self.fail(&format!("bgd ended with {status}"));
         }
@@ -295,6 +332,16 @@ impl Ground {
         Ok(())
     }
 
+    /// Ends all streams, and holds them to their promise.
+    pub fn end_all_streams(&mut self) -> Result<()> {
+        for load in std::mem::take(&mut self.loads) {
+            let tally = load.stop()?;
+            ensure!(tally.failed() == 0, "a stream failed: {:?}", tally.failures());
+            ensure!(tally.fates().kept == tally.fates().opened, "{:?}", tally.fates());
+        }
+        Ok(())
+    }
+
     /// Lives through an act, and tells its boundaries.
     pub fn rehearse(&mut self, act: Act) -> Result<Vec<Boundary>> {
         let live = self.live_after(act)?;
@@ -316,7 +363,7 @@ impl Ground {
     /// One more release, after all; then everything ends, all streams are held to their promise, and nothing
     /// stays behind in the kernel.
     pub fn finish(mut self) -> Result<()> {
-        while self.ill.is_some() || self.light || !self.possible(Act::Flip, false)? {
+        while self.ill.is_some() || self.light || !self.situation()?.allows(Act::Flip, false) {
             self.go_on()?;
         }
         self.rehearse(Act::Flip)?;
@@ -329,30 +376,16 @@ impl Ground {
             .wait_for("the deployment to be steady", |deployment| deployment.phase == Phase::Steady)
     }
 
-    /// Whether an act can be begun as things are; with a ring of its own, if `writes_ring`.
-    pub fn possible(&self, act: Act, writes_ring: bool) -> Result<bool> {
-        let state = self.status()?.state;
-        Ok(match act {
-            Act::Flip => state == State::Idle,
-            // A change inside an environment that goes back to base finds its ring there.
-            Act::Health => state == State::Idle && (!writes_ring || self.rests_on_base()?),
-            // Where one backend takes everything, weights change nothing.
-            Act::Weigh => {
-                state == State::Idle && self.ill.is_none() && (!writes_ring || self.rests_on_base()?)
-            }
-            Act::Rollback => state == State::Draining,
-            Act::Drain => matches!(state, State::Draining | State::RollingBack),
-        })
-    }
-
-    fn rests_on_base(&self) -> Result<bool> {
+    /// How things are.
+    pub fn situation(&self) -> Result<Situation> {
         let word = self.held()?.word(0)?;
-        Ok(word.base() == word.current())
+        let rests_on_base = word.base() == word.current();
+        Ok(Situation { state: self.status()?.state, rests_on_base, all_well: self.ill.is_none() })
     }
 
     /// Brings the ground to where other acts are possible, undisturbed.
     pub fn go_on(&mut self) -> Result<()> {
-        let act = if self.possible(Act::Drain, false)? {
+        let act = if self.situation()?.allows(Act::Drain, false) {
             Act::Drain
         } else if self.ill.is_some() {
             Act::Health

@@ -24,6 +24,19 @@ impl std::fmt::Display for Boundary {
     }
 }
 
+/// A name that comes more often in one act is a step for each of many: some of them stand for all.
+const MANY: usize = 5;
+
+/// The boundaries of an act that are worth a death each.
+pub fn worth_dying(all: &[Boundary]) -> Vec<Boundary> {
+    let often = |name: &str| all.iter().filter(|boundary| boundary.name == name).count();
+    let stands = |boundary: &&Boundary| {
+        let (count, often) = (boundary.count as usize, often(&boundary.name));
+        often <= MANY || [1, often / 2].contains(&count)
+    };
+    all.iter().filter(stands).cloned().collect()
+}
+
 /// Where an agent writes down what it passes, and reads where it shall end.
 pub struct Trap {
     log: PathBuf,
