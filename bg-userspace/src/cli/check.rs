@@ -22,7 +22,7 @@ pub(super) fn run(output: &Output, file: &Path) -> Result<Exit, Failure> {
             let services = text::counted(deployment.services.len() as u64, "service");
             format!("{name}: {services}, {blue} blue and {green} green backends")
         }));
-        lines.push("next: restart bgd with it; traffic flows on meanwhile".to_owned());
+        lines.push("next: bgctl reload, or restart bgd; traffic flows on meanwhile".to_owned());
         lines.join("\n  ")
     })?;
     Ok(Exit::Done)
