@@ -7,5 +7,6 @@ pub mod demo;
 pub mod kill;
 pub mod lab;
 pub mod packets;
+pub mod soak;
 pub mod streamer;
 pub mod twin;

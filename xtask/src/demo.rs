@@ -19,10 +19,15 @@ pub(crate) struct Options {
 
 /// Runs to the demo's end, and gives its exit code. Standard output is the demo's alone.
 pub(crate) fn command(options: &Options) -> Result<u8> {
+    hand_over_to("demo", &options.arguments)
+}
+
+/// Builds everything that a program of the tests runs, and runs that program to its end.
+pub(crate) fn hand_over_to(program: &str, arguments: &[OsString]) -> Result<u8> {
     setup::if_needed(Goal::Run)?;
     build::binaries(&["--release", "--package", "bg-userspace", "--package", "bg-tests"])?;
-    let mut demo = build::cargo();
-    demo.args(["run", "--quiet", "--locked", "--release", "--package", "bg-tests", "--bin", "demo"]);
-    demo.arg("--").args(&options.arguments);
-    Ok(run::code(run::passed_through(&mut demo)?))
+    let mut cargo = build::cargo();
+    cargo.args(["run", "--quiet", "--locked", "--release", "--package", "bg-tests", "--bin", program]);
+    cargo.arg("--").args(arguments);
+    Ok(run::code(run::passed_through(&mut cargo)?))
 }

@@ -2,7 +2,7 @@
 
 /// The ink of one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(crate) enum Ink {
     Plain,
     Dim,
     Bold,
@@ -31,22 +31,22 @@ impl Ink {
 }
 
 /// A line under construction, as wide as it looks.
-pub(super) struct Line {
-    pub(super) cells: Vec<(char, Ink)>,
+pub(crate) struct Line {
+    pub(crate) cells: Vec<(char, Ink)>,
 }
 
 impl Line {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { cells: Vec::new() }
     }
 
-    pub(super) fn put(mut self, text: &str, ink: Ink) -> Self {
+    pub(crate) fn put(mut self, text: &str, ink: Ink) -> Self {
         self.cells.extend(text.chars().map(|one| (one, ink)));
         self
     }
 
     /// The text, cut to `width`, with escape sequences if `colour`.
-    pub(super) fn render(&self, width: usize, colour: bool) -> String {
+    pub(crate) fn render(&self, width: usize, colour: bool) -> String {
         let mut out = String::new();
         let mut last = Ink::Plain;
         for &(character, ink) in self.cells.iter().take(width) {

@@ -7,15 +7,15 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stderr};
 
 /// A terminal that shows a picture. Dropping it gives the cursor back.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     drawn: usize,
-    pub(super) colour: bool,
+    pub(crate) colour: bool,
     _cursor: Ticket,
 }
 
 impl Screen {
     /// The terminal behind standard error, if there is one.
-    pub(super) fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         if !stderr().is_terminal() {
             return None;
         }
@@ -32,7 +32,7 @@ impl Screen {
     }
 
     /// Columns and rows: COLUMNS and LINES if they are set, the terminal's own otherwise.
-    pub(super) fn size() -> (usize, usize) {
+    pub(crate) fn size() -> (usize, usize) {
         let asked = |name: &str| -> Option<usize> { std::env::var(name).ok()?.parse().ok() };
         let own = rustix::termios::tcgetwinsize(stderr()).ok();
         let own = own.filter(|size| size.ws_col > 0 && size.ws_row > 0);
@@ -44,7 +44,7 @@ impl Screen {
     }
 
     /// Draws these lines where the last ones were.
-    pub(super) fn draw(&mut self, lines: &[Line], columns: usize) {
+    pub(crate) fn draw(&mut self, lines: &[Line], columns: usize) {
         // In one write, between begin and end of a synchronized update: no flicker.
         let mut out = String::from("\x1b[?2026h\r");
         if self.drawn > 0 {

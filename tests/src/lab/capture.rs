@@ -7,6 +7,8 @@ use super::topology::{FAR_END, Topology};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -50,6 +52,12 @@ impl Capture {
         Ok(Self { tcpdump, file, log })
     }
 
+    /// A reader that follows the capture while it grows.
+    pub fn tail(&self) -> Result<Tail> {
+        let file = File::open(&self.file).with_context(|| format!("open {}", self.file.display()))?;
+        Ok(Tail { file, at: 0, per_unit: None })
+    }
+
     /// Ends it and reads what was captured. A capture that lost packets is an error: it would be
     /// no witness.
     pub fn finish(mut self) -> Result<Captured> {
@@ -60,6 +68,36 @@ impl Capture {
         ensure!(said.contains("\n0 packets dropped by kernel"), "the capture is not complete: {said}");
         let bytes = std::fs::read(&self.file).with_context(|| format!("read {}", self.file.display()))?;
         Ok(Captured::new(pcap::segments(&bytes)?))
+    }
+}
+
+/// Follows a capture.
+pub struct Tail {
+    file: File,
+    at: u64,
+    per_unit: Option<u64>,
+}
+
+impl Tail {
+    /// What was captured since the last time.
+    pub fn segments(&mut self) -> Result<Vec<Segment>> {
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(self.at)).context("seek in the capture")?;
+        self.file.read_to_end(&mut bytes).context("read the capture")?;
+        let mut body = bytes.as_slice();
+        let per_unit = match self.per_unit {
+            Some(per_unit) => per_unit,
+            None if body.len() < pcap::HEADER => return Ok(Vec::new()),
+            None => {
+                let per_unit = pcap::unit(body)?;
+                body = &body[pcap::HEADER..];
+                self.at += pcap::HEADER as u64;
+                *self.per_unit.insert(per_unit)
+            }
+        };
+        let (segments, length) = pcap::records(body, per_unit);
+        self.at += length as u64;
+        Ok(segments)
     }
 }
 

@@ -14,7 +14,7 @@ pub mod fleet;
 pub mod namespace;
 pub mod nginx;
 mod pass;
-mod pcap;
+pub mod pcap;
 pub mod process;
 pub mod stage;
 pub mod topology;

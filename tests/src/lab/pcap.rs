@@ -4,10 +4,12 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::net::{IpAddr, SocketAddr};
 
-/// The TCP flags that captures are searched for.
-pub(super) const SYN: u8 = 0x02;
-pub(super) const RST: u8 = 0x04;
-pub(super) const ACK: u8 = 0x10;
+/// The TCP flag SYN.
+pub const SYN: u8 = 0x02;
+/// The TCP flag RST.
+pub const RST: u8 = 0x04;
+/// The TCP flag ACK.
+pub const ACK: u8 = 0x10;
 
 /// One TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,15 @@ pub struct Segment {
 /// Every TCP segment of a capture file. A last record that is not complete is left out: the writer
 /// may still be at it.
 pub(super) fn segments(file: &[u8]) -> Result<Vec<Segment>> {
+    let per_unit = unit(file)?;
+    Ok(records(file.get(HEADER..).unwrap_or_default(), per_unit).0)
+}
+
+/// Bytes of a capture file's own header.
+pub(super) const HEADER: usize = 24;
+
+/// Nanoseconds in a unit of the time stamps' fraction, from the file's header.
+pub(super) fn unit(file: &[u8]) -> Result<u64> {
     let magic = little(file, 0).context("the capture has no header")?;
     let per_unit = match magic {
         0xa1b2_c3d4 => 1_000,
@@ -37,8 +48,13 @@ pub(super) fn segments(file: &[u8]) -> Result<Vec<Segment>> {
     };
     let link = little(file, 20).context("the capture has no header")?;
     ensure!(link & 0xffff == 1, "the capture is not of Ethernet frames: {link}");
+    Ok(per_unit)
+}
+
+/// The segments in complete records, and how many bytes those take.
+pub(super) fn records(file: &[u8], per_unit: u64) -> (Vec<Segment>, usize) {
     let mut found = Vec::new();
-    let mut at = 24;
+    let mut at = 0;
     while let (Some(seconds), Some(fraction), Some(length)) =
         (little(file, at), little(file, at + 4), little(file, at + 8))
     {
@@ -50,7 +66,7 @@ pub(super) fn segments(file: &[u8]) -> Result<Vec<Segment>> {
         found.extend(segment(at_ns, frame));
         at = start + length as usize;
     }
-    Ok(found)
+    (found, at)
 }
 
 fn segment(at_ns: u64, frame: &[u8]) -> Option<Segment> {

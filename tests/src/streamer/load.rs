@@ -30,7 +30,7 @@ pub struct Orders {
 }
 
 impl Orders {
-    pub(super) fn ends(self, environment: Environment) -> bool {
+    pub(crate) fn ends(self, environment: Environment) -> bool {
         let side = match environment {
             Environment::Blue => self.end_blue,
             Environment::Green => self.end_green,

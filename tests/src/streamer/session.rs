@@ -2,7 +2,7 @@
 
 use super::frame::{Banner, answer, block, framed, read};
 use crate::lab::{Environment, clock::realtime_ns};
-use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl};
+use rustix::net::sockopt::{set_socket_keepalive, set_socket_linger, set_tcp_keepidle, set_tcp_keepintvl};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
@@ -92,6 +92,11 @@ impl Session {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(damaged("the server did not close")),
         }
+    }
+
+    /// RST, as from a program that is killed or has no time for manners.
+    pub(crate) fn abort(self) -> io::Result<()> {
+        Ok(set_socket_linger(self.stream.get_ref(), Some(Duration::ZERO))?)
     }
 
     /// For messages: which connection with which server.

@@ -1,0 +1,42 @@
+//! Packets that are lost at random, at both ends and both ways. Not on the node: what is lost there is
+//! lost to the rule as well, and would only look like less load. The agent's own probes are spared, or
+//! every backend would seem to fail all the time.
+
+use crate::lab::namespace::Namespace;
+use crate::lab::process;
+use crate::lab::topology::{CLIENTS, Topology};
+use anyhow::{Context, Result};
+
+/// Drops so many of a hundred packets on the way in and on the way out of every end.
+pub(super) fn lose(topology: &Topology, percent: u8) -> Result<()> {
+    let rules = topology.workdir.write("loss.nft", &rules(percent))?;
+    for end in topology.ends() {
+        lose_in(end, &rules.to_string_lossy())?;
+    }
+    Ok(())
+}
+
+fn lose_in(end: &Namespace, rules: &str) -> Result<()> {
+    process::run("nft", &["--file", rules], Some(end))
+        .map(drop)
+        .with_context(|| format!("lose packets in {}", end.name()))
+}
+
+fn rules(percent: u8) -> String {
+    let clients = CLIENTS.map(|address| address.to_string()).join(", ");
+    format!(
+        "table ip soak {{
+  chain arriving {{
+    type filter hook input priority 0;
+    ip saddr {{ {clients} }} numgen random mod 100 < {percent} drop
+    ip daddr {{ {clients} }} numgen random mod 100 < {percent} drop
+  }}
+  chain leaving {{
+    type filter hook output priority 0;
+    ip saddr {{ {clients} }} numgen random mod 100 < {percent} drop
+    ip daddr {{ {clients} }} numgen random mod 100 < {percent} drop
+  }}
+}}
+"
+    )
+}

@@ -1,0 +1,102 @@
+//! Every RST in the capture is held against what clients, killed servers and strangers did. What is left
+//! is a RST that nobody asked for.
+
+use super::record::{End, Record};
+use super::stranger::Forged;
+use crate::lab::clock;
+use crate::lab::pcap::{ACK, Segment};
+use crate::lab::topology::CLIENTS;
+use std::collections::{HashMap, HashSet};
+use std::net::{SocketAddr, SocketAddrV4};
+
+/// How long a forged packet may have consequences: retransmitted answers to it among them.
+const CONSEQUENCES_NS: u64 = 15_000_000_000;
+/// Clocks of the capture and of the clients are one, but are read at different times.
+const SLACK_NS: u64 = 2_000_000;
+
+type Tuple = (SocketAddrV4, SocketAddrV4);
+
+/// What is known of every client's tuple.
+pub(super) struct Explanations<'a> {
+    connections: HashMap<Tuple, Vec<(&'a Record, bool)>>,
+    forged: HashMap<Tuple, Vec<&'a Forged>>,
+    numbers: HashSet<(Tuple, u32)>,
+    loss: bool,
+}
+
+impl<'a> Explanations<'a> {
+    /// `records` come with whether they were lost with their backend.
+    pub(super) fn new(
+        records: impl Iterator<Item = (&'a Record, bool)>,
+        forged: &'a [Forged],
+        loss: bool,
+    ) -> Self {
+        let mut all =
+            Self { connections: HashMap::new(), forged: HashMap::new(), numbers: HashSet::new(), loss };
+        for (record, lost) in records {
+            all.connections.entry((record.client, record.vip)).or_default().push((record, lost));
+        }
+        for connections in all.connections.values_mut() {
+            connections.sort_by_key(|(record, _)| record.began_ns);
+        }
+        for one in forged {
+            let tuple = (one.client, one.vip);
+            all.forged.entry(tuple).or_default().push(one);
+            all.numbers.extend([
+                // A client without that connection answers the answer.
+                (tuple, one.sequence.wrapping_add(1)),
+                // A server without that connection answers with the number that it was told.
+                (tuple, one.acknowledgement),
+            ]);
+        }
+        all
+    }
+
+    /// Whether somebody asked for this RST.
+    pub(super) fn explain(&self, reset: &Segment) -> bool {
+        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (reset.from, reset.to) else { return false };
+        let sent_by_client = CLIENTS.contains(from.ip());
+        let tuple = if sent_by_client { (from, to) } else { (to, from) };
+        let number = if reset.flags & ACK == 0 { reset.sequence } else { reset.acknowledgement };
+        if self.numbers.contains(&(tuple, number)) {
+            return true;
+        }
+        let connections = self.connections.get(&tuple).map(Vec::as_slice).unwrap_or_default();
+        let begun = connections.partition_point(|(one, _)| one.began_ns <= reset.at_ns + SLACK_NS);
+        let mut latest = connections[..begun].iter().rev();
+        let Some(&(record, lost)) = latest.next() else { return false };
+        if lost || record.ended_rudely() && reset.at_ns + SLACK_NS >= rude_from(record) {
+            return true;
+        }
+        if record.ended_ns + SLACK_NS < reset.at_ns && self.was_forged(tuple, reset.at_ns) {
+            // Nobody had this connection any more.
+            return true;
+        }
+        latest.next().is_some_and(|&(before, lost)| {
+            // The one before on this port may have ended just now.
+            let just_now = record.began_ns + SLACK_NS >= reset.at_ns && before.ended_rudely();
+            // Where packets get lost, a server may have missed its end, and be told about it when the
+            // client uses the port again.
+            just_now || self.loss && (lost || before.end != End::Kept || sent_by_client)
+        })
+    }
+
+    fn was_forged(&self, tuple: Tuple, at_ns: u64) -> bool {
+        let forged = self.forged.get(&tuple).map(Vec::as_slice).unwrap_or_default();
+        forged.iter().any(|one| one.at_ns <= at_ns && at_ns - one.at_ns < CONSEQUENCES_NS)
+    }
+}
+
+/// When a rude client's RSTs can begin.
+fn rude_from(record: &Record) -> u64 {
+    if record.end == End::Abandoned { record.began_ns } else { record.ended_ns.saturating_sub(50_000_000) }
+}
+
+/// For people: who sent it, to whom, when.
+pub(super) fn describe(reset: &Segment) -> String {
+    let ago = clock::realtime_ns().saturating_sub(reset.at_ns) / 1_000_000_000;
+    format!(
+        "RST from {} to {}, seq {} ack {} flags {:#04x}, at {} ns, {ago} s ago",
+        reset.from, reset.to, reset.sequence, reset.acknowledgement, reset.flags, reset.at_ns
+    )
+}
