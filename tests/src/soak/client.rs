@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// No answer may take longer. Far more than any retransmission needs, and than a server stands still.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A probe after every second of silence: often enough that no silence looks like an end.
 const PROBE: Duration = Duration::from_secs(1);
 /// Connections that are told to end do so within this time, one after the other.

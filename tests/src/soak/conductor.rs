@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// A drain that was told to end takes no longer, unless something holds it.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 const TURN: Duration = Duration::from_millis(50);
 
 /// How often each thing happened.

@@ -23,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 const TURN: Duration = Duration::from_millis(20);
 /// Ports of the regulars, below those that the kernel hands out.
 const REGULAR_PORTS: std::ops::Range<u16> = 4000..4008;
-/// A port in TIME_WAIT is free for a newer connection after a second.
+/// A port in `TIME_WAIT` is free for a newer connection after a second.
 const TIME_WAIT: Duration = Duration::from_millis(1100);
 
 /// The counters that are shown while it runs, and the records.
@@ -120,18 +120,17 @@ impl Opener {
             turns.tick().await;
             due += last.elapsed().as_secs_f64().min(1.0) * self.rate;
             last = Instant::now();
-            let mut burst = 0.0;
+            let mut burst = 0_u64;
             while due >= 1.0 {
                 due -= 1.0;
-                burst += 1.0;
+                burst += 1;
                 match self.manner() {
                     Manner::Silent => owed += 1,
                     other => self.open(&mut tasks, other),
                 }
             }
             // Those who waited for a drain come faster, but not all at once.
-            let most = 1.0 + 2.0 * f64::max(burst, TURN.as_secs_f64() * self.rate);
-            let mut room = most as u64;
+            let mut room = 1 + 2 * burst;
             while owed > 0 && room > 0 && self.live.drains() {
                 (owed, room) = (owed - 1, room - 1);
                 self.open(&mut tasks, Manner::Silent);

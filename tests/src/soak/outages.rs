@@ -19,16 +19,14 @@ impl Outage {
         if record.ended_ns < self.from_ns || record.began_ns > self.to_ns {
             return false;
         }
-        match (&record.host, record.opened_ns) {
-            (Some(host), opened) => *host == self.host && opened.unwrap_or(record.began_ns) <= self.to_ns,
-            // Nobody introduced himself: it is known all the same whose turn it was.
-            (None, _) => {
-                let moments = timeline.during(record.began_ns, record.ended_ns);
-                let place = timeline.place(record.client, record.vip);
-                let hosts = place.and_then(|place| timeline.hosts(place, moments));
-                hosts.is_some_and(|hosts| hosts.contains(self.host.as_str()))
-            }
+        if let Some(host) = &record.host {
+            return *host == self.host && record.opened_ns.unwrap_or(record.began_ns) <= self.to_ns;
         }
+        // Nobody introduced himself: it is known all the same whose turn it was.
+        let moments = timeline.during(record.began_ns, record.ended_ns);
+        let place = timeline.place(record.client, record.vip);
+        let hosts = place.and_then(|place| timeline.hosts(place, moments));
+        hosts.is_some_and(|hosts| hosts.contains(self.host.as_str()))
     }
 }
 

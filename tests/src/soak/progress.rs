@@ -57,7 +57,7 @@ impl Progress {
         let word = live.word();
         let (begun, ended) = (board.begun.load(Relaxed), board.ended.load(Relaxed));
         let ended_badly = board.broken.load(Relaxed);
-        let line = Line::new()
+        let shown = Line::new()
             .put(&format!(" {:4.0} s  ", self.began.elapsed().as_secs_f64()), Ink::Dim)
             .put(&format!("flips {}/{}  ", live.flips.load(Relaxed), options.flips), Ink::Bold)
             .put(&format!("connections {begun}/{}, ", options.connections), Ink::Plain)
@@ -70,6 +70,6 @@ impl Progress {
             )
             .put(&self.act, Ink::Dim);
         let (columns, _) = Screen::size();
-        screen.draw(&[line], columns);
+        screen.draw(&[shown], columns);
     }
 }

@@ -187,8 +187,8 @@ impl Sender {
         acknowledgement: u32,
     ) -> Result<()> {
         let segment = Segment {
-            source: from,
-            destination: to,
+            source: from.into(),
+            destination: to.into(),
             sequence,
             acknowledgement,
             ..Segment::to_service(flags)

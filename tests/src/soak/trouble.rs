@@ -7,6 +7,7 @@ use crate::lab::clock::{eventually, realtime_ns};
 use crate::lab::fleet::{PLAIN_PORT, STREAM_PORT};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What is wrong with a backend.
@@ -95,8 +96,8 @@ impl Conductor {
         let backend = &self.stage.topology.backends[place];
         let mut failed = None;
         let listens = eventually(Duration::from_secs(20), || {
-            let sockets = backend.namespace.inside(|| std::fs::read_to_string("/proc/thread-self/net/tcp"));
-            match sockets.and_then(|text| text.context("read the sockets of a backend")) {
+            let sockets = backend.namespace.inside(sockets).flatten();
+            match sockets {
                 Ok(text) => [STREAM_PORT, PLAIN_PORT].iter().all(|port| listens(&text, *port)),
                 Err(error) => {
                     failed = Some(error);
@@ -114,6 +115,13 @@ impl Conductor {
         }
         Ok(())
     }
+}
+
+/// The kernel's tables of sockets; a listener for both families is in the second.
+fn sockets() -> Result<String> {
+    let tables = ["tcp", "tcp6"].map(|name| Path::new("/proc/thread-self/net").join(name));
+    let there = tables.iter().filter(|table| table.exists());
+    there.map(|table| std::fs::read_to_string(table).context("read the sockets of a backend")).collect()
 }
 
 /// Whether a table of the kernel's sockets has a listener on this port.
