@@ -7,6 +7,8 @@ use bg_common::control::Control;
 use bg_tests::kill::ground::{Act, Ground};
 use bg_tests::kill::trap::{Boundary, worth_dying};
 use bg_tests::lab::Environment;
+use bg_tests::lab::agent::PATIENCE;
+use bg_tests::lab::clock::eventually;
 use bg_tests::lab::config::Settings;
 use bg_userspace::api::types::{HistoryEntry, Outcome, State};
 use std::collections::BTreeSet;
@@ -86,6 +88,27 @@ fn killed_at_any_boundary_of_a_switch_a_drain_or_a_change_the_agent_harms_nobody
     }
     eprintln!("{died} deaths died");
     ground.finish().unwrap();
+}
+
+#[test]
+fn killed_while_it_buries_a_backend_the_next_one_gives_its_slots_away() {
+    let place = 1;
+    for name in ["marked dead", "slots given away"] {
+        let mut ground = Ground::new(Settings { plain_probes: true, ..settings() }).unwrap();
+        // What is open on a dead backend is lost, whatever anybody does.
+        ground.end_all_streams().unwrap();
+        let boundary = Boundary { count: 1, name: name.to_owned() };
+        ground.trap.set(&boundary).unwrap();
+        ground.stage.fleet.server(place).unwrap().kill().unwrap();
+        let died = ground.dies_within(&boundary, PATIENCE).unwrap();
+        assert!(died, "it never reached {name}: {}", ground.stage.agent().log());
+        ground.start_alone().unwrap();
+        // In base as well as in current, since nobody else could serve what it served.
+        let given = eventually(PATIENCE, || ground.slots_of(place).unwrap() == 0);
+        assert!(given, "killed at {name}: {}", ground.stage.agent().log());
+        ground.open_streams(Environment::Blue).unwrap();
+        ground.end_all_streams().unwrap();
+    }
 }
 
 /// The kinds of boundaries that there must be.

@@ -2,7 +2,7 @@
 //! the dead, whose connections nobody can keep.
 
 use bg_common::abi::BackendId;
-use bg_common::control::Phase;
+use bg_common::control::{Control, Phase};
 use tracing::{info, warn};
 
 use super::commit::{Step, Unwritten};
@@ -114,11 +114,11 @@ impl Agent {
                     self.backends.set_dead(backend.id, true);
                     self.datapath.mark_dead(backend.id, true);
                     boundary::pass("marked dead");
-                    self.give_away(service, control.base().slot, backend.id);
-                    self.give_away(service, control.current().slot, backend.id);
-                    boundary::pass("slots given away");
-                    self.datapath.grace()?;
+                    self.give_all_away(service, control, backend.id)?;
                     changed = true;
+                } else if known.dead {
+                    // An agent that was killed may have left it its slots.
+                    changed |= self.give_all_away(service, control, backend.id)?;
                 }
             }
         }
@@ -126,5 +126,21 @@ impl Agent {
             self.note_down();
         }
         Ok(())
+    }
+
+    /// Gives the slots of a dead backend away wherever the word leads. `false`: it had none any more.
+    fn give_all_away(
+        &mut self,
+        service: &InstalledService,
+        control: Control,
+        dead: BackendId,
+    ) -> Result<bool, Error> {
+        let base = self.give_away(service, control.base().slot, dead);
+        let current = self.give_away(service, control.current().slot, dead);
+        if base || current {
+            boundary::pass("slots given away");
+            self.datapath.grace()?;
+        }
+        Ok(base || current)
     }
 }

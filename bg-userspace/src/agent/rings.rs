@@ -126,8 +126,9 @@ impl Agent {
             .collect()
     }
 
-    /// Gives the slots of a dead backend in a ring that the word names to the others of it, in place.
-    pub(super) fn give_away(&mut self, service: &InstalledService, slot: u8, dead: BackendId) {
+    /// Gives the slots of a dead backend in a ring that the word names to the others of it, in place. `false`:
+    /// it has none there, or there is nobody else.
+    pub(super) fn give_away(&mut self, service: &InstalledService, slot: u8, dead: BackendId) -> bool {
         let mut slots = self.datapath.ring(service, slot);
         let environment = service.backends.iter().find(|b| b.id == dead).map(|b| b.environment);
         let heirs: Vec<_> = service
@@ -137,7 +138,7 @@ impl Agent {
             .map(|b| InstalledBackend { weight: b.weight.max(1), ..*b })
             .collect();
         if heirs.is_empty() || !slots.contains(&dead) {
-            return;
+            return false;
         }
         let fresh = maglev::ring(slots.len() as u32, &heirs);
         for (slot, heir) in slots.iter_mut().zip(fresh) {
@@ -147,6 +148,7 @@ impl Agent {
         }
         self.book.ring_changed(service.id, slot);
         self.datapath.write_ring(service, slot, &slots);
+        true
     }
 }
 

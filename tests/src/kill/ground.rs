@@ -112,7 +112,7 @@ impl Ground {
     pub fn start_to_die(&mut self, boundary: &Boundary) -> Result<bool> {
         self.trap.set(boundary)?;
         self.stage.launch_agent(self.trap.bgd(None)?)?;
-        self.died(boundary, LIVES)
+        self.dies_within(boundary, LIVES)
     }
 
     /// Waits until the agent sees every backend as it is.
@@ -236,6 +236,24 @@ impl Ground {
         Ok(weights.iter().map(|weight| ring.len() * weight / sum).zip(found).collect())
     }
 
+    /// Slots of base and current that lead to the backend with this place in the topology.
+    pub fn slots_of(&self, place: usize) -> Result<usize> {
+        let held = self.held()?;
+        let address = self.stage.topology.backends[place].address;
+        let mut count = 0;
+        for deployment in &self.record.deployments {
+            let word = held.word(deployment.index)?;
+            for service in &deployment.services {
+                let backend = service.backends.iter().find(|backend| backend.address.ip() == address);
+                let id = backend.context("nobody has this address")?.id;
+                for slot in [word.base().slot, word.current().slot] {
+                    count += held.ring(service, slot)?.iter().filter(|found| **found == id).count();
+                }
+            }
+        }
+        Ok(count)
+    }
+
     /// Waits until the agent passes nothing any more: what follows an act is part of it.
     pub fn wait_for_quiet(&self) -> Result<()> {
         let mut passed = self.trap.passed()?;
@@ -259,11 +277,11 @@ impl Ground {
                 break;
             }
         }
-        self.died(boundary, QUIET)
+        self.dies_within(boundary, QUIET)
     }
 
-    /// Whether it has died there and nowhere else, within so long.
-    fn died(&mut self, boundary: &Boundary, patience: Duration) -> Result<bool> {
+    /// Whether it dies there and nowhere else, within so long.
+    pub fn dies_within(&mut self, boundary: &Boundary, patience: Duration) -> Result<bool> {
         let Some(status) = self.stage.agent_mut().ended(patience)? else { return Ok(false) };
         if status.signal() != Some(9) {
             return self.fail(&format!("bgd ended with {status}"));
