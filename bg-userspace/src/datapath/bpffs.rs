@@ -1,4 +1,4 @@
-//! The pin directory: that it lies on a bpffs, that one agent holds it, what is pinned in it.
+//! The pin directory: that it lies on the host's bpffs, that one agent holds it, what is pinned in it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bg_common::abi::ABI_VERSION;
 use rustix::fs::{FlockOperation, flock, statfs};
 
-use super::Error;
+use super::{Error, mounts};
 
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -28,9 +28,13 @@ impl PinDirectory {
             .f_type as i64
             == BPF_FS_MAGIC;
         if !on_bpffs {
+            if let Some(hidden) = mounts::hidden(root) {
+                return Err(Error::HiddenBpffs { directory: root.into(), hidden });
+            }
             let mount = if existing.starts_with("/sys/fs/bpf") { Path::new("/sys/fs/bpf") } else { existing };
             return Err(Error::NoBpffs { directory: root.into(), mount: mount.into() });
         }
+        mounts::require_hosts(existing)?;
         let path = root.join(format!("v{ABI_VERSION}"));
         fs::create_dir_all(&path).map_err(|source| Error::File {
             act: "making directory",

@@ -1,6 +1,6 @@
 //! What can go wrong between the agent and the kernel, each with what an operator can do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -20,6 +20,39 @@ pub enum Error {
         directory: PathBuf,
         /// Where a bpffs is missing.
         mount: PathBuf,
+    },
+    /// The host has a bpffs for the pin directory, which cannot be seen from here.
+    #[error(
+        "{} is not on a bpf file system here, but process 1 has one on {}: bgd was started in a mount namespace of its own, as `ip netns exec` makes one\n  help: nsenter --net=/run/netns/NAME bgd ... enters a network namespace and no other",
+        directory.display(), hidden.display()
+    )]
+    HiddenBpffs {
+        /// The pin directory.
+        directory: PathBuf,
+        /// The mount point of the host's bpffs.
+        hidden: PathBuf,
+    },
+    /// The pin directory is on a bpffs that ends with whoever started the agent.
+    #[error(
+        "{} is on a bpf file system that process 1 does not have: it was mounted in a mount namespace of bgd's own, and what is pinned there would vanish with it, and end all traffic\n  help: {}",
+        directory.display(), private_help(hosts.as_deref())
+    )]
+    PrivateBpffs {
+        /// The pin directory.
+        directory: PathBuf,
+        /// Where the host has a bpffs, if it has one.
+        hosts: Option<PathBuf>,
+    },
+    /// Whether the bpffs is the host's cannot be told.
+    #[error(
+        "it cannot be told whether {} is on the host's bpf file system ({why}); on another one, what is pinned would vanish with it, and end all traffic\n  help: let bgd see process 1: in a container `--pid=host` and the host's /sys/fs/bpf, in a systemd unit no `ProtectProc=`",
+        directory.display()
+    )]
+    UnknownBpffs {
+        /// The pin directory.
+        directory: PathBuf,
+        /// What is in the way.
+        why: String,
     },
     /// Another agent holds the pin directory.
     #[error(
@@ -159,4 +192,14 @@ pub enum Error {
         /// Why not.
         source: Source,
     },
+}
+
+fn private_help(hosts: Option<&Path>) -> String {
+    let start = "start bgd outside of it (`nsenter --net=/run/netns/NAME bgd ...` enters a network namespace and no other)";
+    match hosts {
+        Some(at) => format!("{start}, with `pin_dir` on the host's, {}", at.display()),
+        None => format!(
+            "mount one for the host, `nsenter --mount=/proc/1/ns/mnt mount -t bpf bpf /sys/fs/bpf`; then {start}"
+        ),
+    }
 }

@@ -16,6 +16,7 @@ mod layout;
 mod mapping;
 mod maps;
 mod memory;
+mod mounts;
 mod netlink;
 mod open;
 mod pins;
