@@ -54,6 +54,13 @@ impl Agent {
         Ok(agent)
     }
 
+    /// The same by a shell command in which `"$@"` stands for it.
+    pub fn start_within(topology: &Topology, shell: &str, config: &Path, socket: &Path) -> Result<Self> {
+        let mut agent = Self::launch(within(shell)?, topology, config, socket)?;
+        agent.wait_until_serving()?;
+        Ok(agent)
+    }
+
     /// Starts another program than the ordinary `bgd` as the agent, and does not wait.
     pub fn launch(program: Command, topology: &Topology, config: &Path, socket: &Path) -> Result<Self> {
         let log = log_of(topology, config);
@@ -188,6 +195,18 @@ pub fn refusal_without_root(topology: &Topology, config: &Path) -> Result<(i32, 
     refused(topology, config, launch_with(command, topology, config)?)
 }
 
+/// The same for an agent that is started by a shell command in which `"$@"` stands for it, as root and
+/// in the node.
+pub fn refusal_within(topology: &Topology, shell: &str, config: &Path) -> Result<(i32, String)> {
+    refused(topology, config, launch_with(within(shell)?, topology, config)?)
+}
+
+fn within(shell: &str) -> Result<Command> {
+    let mut command = Command::new("sh");
+    command.args(["-c", shell, "sh"]).arg(binary("bgd")?);
+    Ok(command)
+}
+
 fn refused(topology: &Topology, config: &Path, mut process: Process) -> Result<(i32, String)> {
     let status = process.wait(PATIENCE)?;
     let said = std::fs::read_to_string(log_of(topology, config)).context("read bgd's log")?;
@@ -195,7 +214,8 @@ fn refused(topology: &Topology, config: &Path, mut process: Process) -> Result<(
     Ok((status.code().unwrap_or(-1), said))
 }
 
-fn launch(topology: &Topology, config: &Path) -> Result<Process> {
+/// Starts `bgd` in the node with this configuration file, and waits for nothing.
+pub fn launch(topology: &Topology, config: &Path) -> Result<Process> {
     launch_with(Command::new(binary("bgd")?), topology, config)
 }
 

@@ -4,10 +4,12 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod bpf;
 pub mod capture;
 pub mod cleanup;
 pub mod clock;
 pub mod config;
+pub mod counted;
 pub mod disk;
 mod enter;
 pub mod fleet;

@@ -1,11 +1,10 @@
 //! An XDP program of two instructions that lets every packet pass, for the far ends of veth pairs:
 //! what a program sends with `XDP_TX` or redirects arrives at a veth only if its far end takes
 //! frames that way, which a real NIC always does.
-#![expect(unsafe_code, reason = "two raw bpf() calls, on attributes laid out below")]
 
+use super::bpf;
 use anyhow::{Context, Result};
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 const PROG_LOAD: libc::c_long = 5;
 const LINK_CREATE: libc::c_long = 28;
@@ -43,7 +42,7 @@ pub(super) fn attach(interface: &str) -> Result<OwnedFd> {
         interface,
     )
     .with_context(|| format!("find the interface {interface}"))?;
-    let program = bpf(
+    let program = bpf::call(
         PROG_LOAD,
         &ProgLoad {
             prog_type: PROG_TYPE_XDP,
@@ -53,7 +52,7 @@ pub(super) fn attach(interface: &str) -> Result<OwnedFd> {
         },
     )
     .context("load a passing XDP program; are you root?")?;
-    bpf(
+    bpf::call(
         LINK_CREATE,
         &LinkCreate {
             prog_fd: u32::try_from(program.as_raw_fd()).context("a negative descriptor")?,
@@ -63,17 +62,4 @@ pub(super) fn attach(interface: &str) -> Result<OwnedFd> {
         },
     )
     .with_context(|| format!("attach a passing XDP program to {interface}"))
-}
-
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes are a prefix of the kernel's union, sized as told, and the two
-    // pointers in them refer to statics. The kernel only reads all of it.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
-    let descriptor = i32::try_from(result).unwrap_or(-1);
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: both commands return a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -76,6 +76,13 @@ impl Stage {
         Ok(())
     }
 
+    /// Starts it by a shell command in which `"$@"` stands for it.
+    pub fn start_agent_within(&mut self, shell: &str) -> Result<()> {
+        let socket = self.topology.workdir.join("bgd.sock");
+        self.agent = Some(Agent::start_within(&self.topology, shell, &self.config, &socket)?);
+        Ok(())
+    }
+
     /// The agent, to be waited for.
     ///
     /// # Panics

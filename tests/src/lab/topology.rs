@@ -143,6 +143,13 @@ impl Topology {
         Ok(with_program.filter_map(|link| Some(link["ifname"].as_str()?.to_owned())).collect())
     }
 
+    /// The XDP program on each of the node's interfaces that carries one, by its number in the kernel.
+    pub fn programs(&self) -> Result<Vec<u64>> {
+        let links = self.node.ip(&["-json", "link", "show"])?;
+        let links: Vec<serde_json::Value> = serde_json::from_str(&links).context("read ip's JSON")?;
+        Ok(links.iter().filter_map(|link| link["xdp"]["prog"]["id"].as_u64()).collect())
+    }
+
     /// Where connections end: the client's namespace and every backend's.
     pub fn ends(&self) -> impl Iterator<Item = &Namespace> {
         let backends = self.backends.iter().map(|backend| &backend.namespace);
