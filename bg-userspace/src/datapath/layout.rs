@@ -145,3 +145,29 @@ impl Shape {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config;
+    use crate::datapath::PROGRAM;
+
+    /// What is compared with a pinned map is what the program was compiled with.
+    #[test]
+    fn the_shapes_are_those_of_the_program() {
+        let config = config::parse(Path::new("example.toml"), config::Config::example()).unwrap();
+        let checked = Sizes::new(&config.limits).shapes().into_iter();
+        let checked: BTreeMap<_, _> =
+            checked.map(|s| (s.name.to_owned(), (s.kind, s.key, s.value, s.flags))).collect();
+        let program = aya_obj::Object::parse(PROGRAM).unwrap();
+        let compiled = program.maps.into_iter();
+        let compiled: BTreeMap<_, _> = compiled
+            // Constants of the program itself; those are never pinned.
+            .filter(|(name, _)| !name.starts_with('.'))
+            .map(|(name, m)| (name, (m.map_type(), m.key_size(), m.value_size(), m.map_flags())))
+            .collect();
+        assert_eq!(checked, compiled);
+    }
+}

@@ -19,6 +19,7 @@ mod pass;
 pub mod pcap;
 pub mod process;
 pub mod stage;
+pub mod tables;
 pub mod topology;
 pub mod witness;
 pub mod workdir;
