@@ -1,4 +1,4 @@
-//! The few bpf() calls that the laboratory makes itself, without the library that it tests.
+//! The few `bpf()` calls that the laboratory makes itself, without the library that it tests.
 #![expect(unsafe_code, reason = "raw bpf() calls, on attributes laid out as in linux/bpf.h")]
 
 use anyhow::{Context, Result};
