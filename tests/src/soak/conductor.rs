@@ -17,13 +17,14 @@ use crate::lab::stage::Stage;
 use crate::lab::{Environment, word};
 use anyhow::{Result, bail, ensure};
 use bg_common::control::Phase;
+use bg_userspace::api::types::State;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// A drain that was told to end takes no longer, unless something holds it.
-const DRAIN: Duration = Duration::from_mins(1);
+const DRAIN: Duration = Duration::from_secs(40);
 const TURN: Duration = Duration::from_millis(50);
 
 /// How often each thing happened.
@@ -210,9 +211,17 @@ impl Conductor {
             Environment::Blue => orders.end_blue = true,
             Environment::Green => orders.end_green = true,
         });
+        // Forged packets of connections that are over look like old connections that are not.
+        self.stranger.wishes.rest.store(true, Relaxed);
         let end = Instant::now() + DRAIN;
-        while self.live.word().phase() != Phase::Steady && Instant::now() < end {
-            self.wait(TURN)?;
+        let mut state = self.stage.agent().deployment()?;
+        while state.state != State::Idle && Instant::now() < end {
+            self.wait(Duration::from_millis(500))?;
+            state = self.stage.agent().deployment()?;
+        }
+        self.stranger.wishes.rest.store(false, Relaxed);
+        if let Some(drain) = state.drain {
+            self.progress.note(&format!("the drain goes on, it waits for {}", drain.waiting_for));
         }
         self.crowd.order(|orders| (orders.end_blue, orders.end_green) = (false, false));
         Ok(())

@@ -3,7 +3,7 @@
 use super::options::Options;
 use super::outages::{Outage, lost};
 use super::record::{End, Manner, Record};
-use super::resets::{self, Explanations};
+use super::resets::Explanations;
 use super::stranger::Forged;
 use super::timeline::{Moment, Timeline, environment_of};
 use crate::lab::capture::Captured;
@@ -77,6 +77,7 @@ impl Evidence<'_> {
                 complaints.push(complaint);
             }
         }
+        complaints.truncate(SHOWN);
         let pairs = self.records.iter().zip(lost.iter().copied());
         let explanations = Explanations::new(pairs, self.forged, self.options.loss > 0);
         for reset in self.captured.resets(self.span.0, self.span.1) {
@@ -84,14 +85,15 @@ impl Evidence<'_> {
                 counts.expected_rst += 1;
             } else {
                 counts.captured_rst += 1;
-                complaints.push(resets::describe(reset));
+                if counts.captured_rst <= SHOWN as u64 {
+                    complaints.push(explanations.describe(reset));
+                }
             }
         }
         let asked_for = counts.aborted + counts.abandoned + counts.lost_with_backends;
         let seen = [self.resets.0.estab_resets, self.resets.1.estab_resets];
         counts.tcp_estab_resets = seen.iter().map(|seen| seen.saturating_sub(asked_for)).sum();
         counts.expected_estab_resets = seen.iter().sum::<u64>() - counts.tcp_estab_resets;
-        complaints.truncate(SHOWN);
         (counts, complaints)
     }
 

@@ -43,8 +43,7 @@ impl Options {
         (1.1 * connections / (flips * A_FLIP)).clamp(5.0, MOST)
     }
 
-    /// How long a SYN is remembered. It has to be longer than a SYN can live, as always: clients give up
-    /// after four seconds of retransmissions, but without loss none of them is needed.
+    /// How long a SYN is remembered: longer than a client repeats it, and a server its answer, as always.
     pub(super) fn syn_lifetime(&self) -> Duration {
         Duration::from_secs(if self.loss > 0 { 12 } else { 4 })
     }

@@ -3,7 +3,6 @@
 
 use super::record::{End, Record};
 use super::stranger::Forged;
-use crate::lab::clock;
 use crate::lab::pcap::{ACK, Segment};
 use crate::lab::topology::CLIENTS;
 use std::collections::{HashMap, HashSet};
@@ -81,6 +80,21 @@ impl<'a> Explanations<'a> {
         })
     }
 
+    /// For people: who sent it, to whom, and which connection that was.
+    pub(super) fn describe(&self, reset: &Segment) -> String {
+        let Segment { at_ns, from, to, sequence, acknowledgement, flags } = reset;
+        let ends = [(from, to), (to, from)].map(|(client, vip)| match (client, vip) {
+            (SocketAddr::V4(client), SocketAddr::V4(vip)) => self.connections.get(&(*client, *vip)),
+            _ => None,
+        });
+        let connections = ends.into_iter().flatten().next().map(Vec::as_slice).unwrap_or_default();
+        let begun = connections.partition_point(|(one, _)| one.began_ns <= at_ns + SLACK_NS);
+        let record = connections[..begun].last().map_or_else(String::new, |(record, _)| record.describe());
+        format!(
+            "RST from {from} to {to}, seq {sequence} ack {acknowledgement} flags {flags:#04x}, at {at_ns}; {record}"
+        )
+    }
+
     fn was_forged(&self, tuple: Tuple, at_ns: u64) -> bool {
         let forged = self.forged.get(&tuple).map(Vec::as_slice).unwrap_or_default();
         forged.iter().any(|one| one.at_ns <= at_ns && at_ns - one.at_ns < CONSEQUENCES_NS)
@@ -90,13 +104,4 @@ impl<'a> Explanations<'a> {
 /// When a rude client's RSTs can begin.
 fn rude_from(record: &Record) -> u64 {
     if record.end == End::Abandoned { record.began_ns } else { record.ended_ns.saturating_sub(50_000_000) }
-}
-
-/// For people: who sent it, to whom, when.
-pub(super) fn describe(reset: &Segment) -> String {
-    let ago = clock::realtime_ns().saturating_sub(reset.at_ns) / 1_000_000_000;
-    format!(
-        "RST from {} to {}, seq {} ack {} flags {:#04x}, at {} ns, {ago} s ago",
-        reset.from, reset.to, reset.sequence, reset.acknowledgement, reset.flags, reset.at_ns
-    )
 }

@@ -17,6 +17,7 @@ use crate::lab::stage::Stage;
 use crate::lab::topology::Topology;
 use crate::lab::witness::Resets;
 use anyhow::{Context, Result, ensure};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -116,8 +117,12 @@ fn stage(options: &Options) -> Result<Stage> {
     topology.admit_stranger()?;
     // A port in TIME_WAIT may be used again after a second, and not only on loopback.
     topology.client.sysctl("net/ipv4/tcp_tw_reuse", "1")?;
-    // SYNs at 0, 1, 2, 3 and 4 s: the life of a SYN is shortened like the memory of it.
-    topology.client.sysctl("net/ipv4/tcp_syn_retries", "4")?;
+    // SYNs at 0, 1 and 3 s, with loss at 7 s too: the life of a SYN is shortened like the memory of it.
+    let linear = "net/ipv4/tcp_syn_linear_timeouts";
+    if Path::new("/proc/sys").join(linear).exists() {
+        topology.client.sysctl(linear, "0")?;
+    }
+    topology.client.sysctl("net/ipv4/tcp_syn_retries", if options.loss > 0 { "3" } else { "2" })?;
     for backend in &topology.backends {
         backend.namespace.sysctl("net/ipv4/tcp_synack_retries", "2")?;
         backend.namespace.sysctl("net/ipv4/tcp_syncookies", "1")?;

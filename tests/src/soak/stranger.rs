@@ -44,6 +44,8 @@ pub(super) struct Forged {
 pub(super) struct Wishes {
     end: AtomicBool,
     pub(super) flood: AtomicBool,
+    /// Nothing is forged for a while.
+    pub(super) rest: AtomicBool,
     pub(super) sent: AtomicU64,
 }
 
@@ -96,7 +98,8 @@ impl Sender {
             let elapsed = last.elapsed().as_secs_f64().min(0.1);
             last = Instant::now();
             let flood = if told.flood.load(Relaxed) { FLOOD } else { 0.0 };
-            for (due, rate) in due.iter_mut().zip([HALF_OPEN, flood, FORGED]) {
+            let forged = if told.rest.load(Relaxed) { 0.0 } else { FORGED };
+            for (due, rate) in due.iter_mut().zip([HALF_OPEN, flood, forged]) {
                 *due += elapsed * rate;
             }
             for due in &mut due[..2] {
@@ -160,8 +163,8 @@ impl Sender {
             2 => flags::RST,
             3 => flags::ACK,
             _ => {
-                self.send(client, vip, flags::SYN, sequence, 0)?;
                 self.note(client, vip, sequence, 0);
+                self.send(client, vip, flags::SYN, sequence, 0)?;
                 sequence = sequence.wrapping_add(1);
                 flags::ACK
             }
@@ -173,6 +176,7 @@ impl Sender {
         self.send(client, vip, flags, sequence, acknowledgement)
     }
 
+    /// Before it is sent: the answer may be faster than whoever writes it down.
     fn note(&mut self, client: SocketAddrV4, vip: SocketAddrV4, sequence: u32, acknowledgement: u32) {
         let at_ns = realtime_ns();
         self.forged.push(Forged { at_ns, client, vip, sequence, acknowledgement });
