@@ -1,4 +1,4 @@
-//! The commands of a developer: `cargo xtask setup`, `build`, `test` and `demo`. Each one makes the
+//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `demo` and `soak`. Each one makes the
 //! machine ready first when something is missing.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod packages;
 mod plan;
 mod run;
 mod setup;
+mod soak;
 mod tally;
 mod test;
 mod toolchain;
@@ -42,6 +43,8 @@ enum Command {
     Test(test::Options),
     /// Flip real traffic in namespaces of its own, and watch.
     Demo(demo::Options),
+    /// Switch under many connections and much trouble, at random, for as long as asked.
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Build => build::command(),
         Command::Test(options) => test::command(&options),
         Command::Demo(options) => demo::command(&options),
+        Command::Soak(options) => soak::command(&options),
     });
     match outcome {
         Ok(code) => ExitCode::from(code),
