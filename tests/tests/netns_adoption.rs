@@ -96,6 +96,6 @@ fn an_agent_that_is_replaced_loses_no_packet() {
         programs.intersection(&loaded).all(|program| *program == last)
     };
     assert!(eventually(PATIENCE, gone), "programs of earlier agents are still there");
-    println!("{} packets, {} programs, looked {looks} times", outcome.sent, programs.len());
+    eprintln!("{} packets, {} programs, looked {looks} times", outcome.sent, programs.len());
     stage.assert_kept([load], before);
 }
