@@ -67,9 +67,7 @@ impl Conductor {
     pub(super) fn perform(&mut self) -> Result<()> {
         let mut deck = Deck::new(self.options.seed, self.options.flood);
         self.wait(Duration::from_secs(1))?;
-        while self.live.flips.load(Relaxed) < self.options.flips
-            || self.crowd.board.begun.load(Relaxed) < self.options.connections
-        {
+        while !self.enough() {
             let act = deck.draw();
             self.act(act)?;
             let pause = self.dice.millis(100..1500);
@@ -77,6 +75,14 @@ impl Conductor {
         }
         self.end_flood();
         self.mend_all()
+    }
+
+    /// Flips, connections, and a third of those silent ones in a drain, or nearly so.
+    fn enough(&self) -> bool {
+        let begun = self.crowd.board.begun.load(Relaxed);
+        self.live.flips.load(Relaxed) >= self.options.flips
+            && begun >= self.options.connections
+            && self.crowd.board.silent.load(Relaxed) * 10 >= begun * 3
     }
 
     fn act(&mut self, act: Act) -> Result<()> {

@@ -31,7 +31,9 @@ const TIME_WAIT: Duration = Duration::from_millis(1100);
 pub(super) struct Board {
     /// Connections begun.
     pub(super) begun: AtomicU64,
-    /// Of those, ended.
+    /// Of those, silent ones in a drain.
+    pub(super) silent: AtomicU64,
+    /// Of all, ended.
     pub(super) ended: AtomicU64,
     /// Ended otherwise than the client wished, a lost backend's included.
     pub(super) broken: AtomicU64,
@@ -107,7 +109,10 @@ struct Opener {
 impl Opener {
     async fn run(mut self) {
         let mut tasks = JoinSet::new();
-        for (at, port) in REGULAR_PORTS.enumerate() {
+        // They are quick, and few connections of their kind are enough.
+        let tenths = (1..=REGULAR_PORTS.end - REGULAR_PORTS.start).map(|count| f64::from(count) * 10.0);
+        let regulars = tenths.filter(|rate| *rate <= self.rate).count().max(1);
+        for (at, port) in REGULAR_PORTS.enumerate().take(regulars) {
             let source = SocketAddrV4::new(CLIENTS[at % CLIENTS.len()], port);
             let vip = if at % 2 == 0 { STREAM } else { PLAIN };
             let regular = regular(source, vip, self.dice(), Arc::clone(&self.board), self.orders.clone());
@@ -140,13 +145,13 @@ impl Opener {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// A third is silent.
+    /// More than a third is silent, because the regulars are not.
     fn manner(&mut self) -> Manner {
         match self.dice().below(24) {
-            0..9 => Manner::Silent,
-            9..12 => Manner::Stream,
-            12..14 => Manner::Abort,
-            14 => Manner::Abandon,
+            0..10 => Manner::Silent,
+            10..13 => Manner::Stream,
+            13..15 => Manner::Abort,
+            15 => Manner::Abandon,
             _ => Manner::Short,
         }
     }
@@ -169,6 +174,7 @@ impl Opener {
 /// One connection. Says whether there was one.
 async fn one(plan: Plan, board: &Board, orders: watch::Receiver<Orders>) -> Option<End> {
     board.begun.fetch_add(1, Relaxed);
+    board.silent.fetch_add(u64::from(plan.manner == Manner::Silent), Relaxed);
     let Ok(record) = client::run(plan, orders).await else {
         board.begun.fetch_sub(1, Relaxed);
         return None;

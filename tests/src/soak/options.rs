@@ -53,8 +53,9 @@ impl Options {
             plain: true,
             pins: self.pins.or(self.flood.then_some(PINS_IN_A_FLOOD)),
             syn_lifetime: format!("{}s", self.syn_lifetime().as_secs()),
-            // All clients send a probe after every second of silence.
-            idle_horizon: "5s".into(),
+            // All clients send a probe after every second of silence; but not while they repeat what was
+            // lost, and the pauses between two repetitions grow.
+            idle_horizon: if self.loss > 0 { "12s" } else { "5s" }.into(),
             // Closing pins go when these are over, or after two minutes.
             idle_timeout: Some("20s".into()),
             ..Settings::default()

@@ -67,7 +67,10 @@ impl<'a> Explanations<'a> {
         if lost || record.ended_rudely() && reset.at_ns + SLACK_NS >= rude_from(record) {
             return true;
         }
-        if record.ended_ns + SLACK_NS < reset.at_ns && self.was_forged(tuple, reset.at_ns) {
+        if record.ended_ns <= reset.at_ns + SLACK_NS
+            && record.end == End::Kept
+            && self.was_forged(tuple, reset.at_ns)
+        {
             // Nobody had this connection any more.
             return true;
         }

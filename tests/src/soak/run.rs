@@ -123,6 +123,12 @@ fn stage(options: &Options) -> Result<Stage> {
         topology.client.sysctl(linear, "0")?;
     }
     topology.client.sysctl("net/ipv4/tcp_syn_retries", if options.loss > 0 { "3" } else { "2" })?;
+    // Where the kernel has it, nobody pauses for longer than two seconds between two repetitions: a longer
+    // silence would have to be covered by the idle horizon.
+    let pause = "net/ipv4/tcp_rto_max_ms";
+    if options.loss > 0 && Path::new("/proc/sys").join(pause).exists() {
+        topology.ends().try_for_each(|end| end.sysctl(pause, "2000"))?;
+    }
     for backend in &topology.backends {
         backend.namespace.sysctl("net/ipv4/tcp_synack_retries", "2")?;
         backend.namespace.sysctl("net/ipv4/tcp_syncookies", "1")?;

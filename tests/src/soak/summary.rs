@@ -11,8 +11,8 @@ use std::fmt::Write;
 const REACHED: f64 = 0.999;
 /// The same after a flood: its SYNs may have filled the memory.
 const REACHED_AFTER_FLOOD: f64 = 0.99;
-/// The share of silent connections opened in a drain is a third, less those of the last one.
-const SILENT: f64 = 0.25;
+/// The share of silent connections opened in a drain is a third, less those that waited for one in vain.
+const SILENT: f64 = 0.28;
 
 /// How often each phase was entered.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
