@@ -74,7 +74,21 @@ impl Conductor {
             self.wait(pause)?;
         }
         self.end_flood();
-        self.mend_all()
+        self.mend_all()?;
+        if self.options.flood { self.flip_after_flood() } else { Ok(()) }
+    }
+
+    /// One more flip, when the half pins of the last flood are gone and its SYNs are forgotten.
+    fn flip_after_flood(&mut self) -> Result<()> {
+        self.progress.note("a flip after the floods");
+        self.wait(2 * self.options.syn_lifetime() + Duration::from_secs(7))?;
+        let flips = self.live.flips.load(Relaxed);
+        let end = Instant::now() + DRAIN;
+        while self.live.flips.load(Relaxed) == flips && Instant::now() < end {
+            self.flip()?;
+            self.wait(Duration::from_secs(1))?;
+        }
+        self.wait(Duration::from_secs(3))
     }
 
     /// Flips, connections, and a third of those silent ones in a drain, or nearly so.

@@ -26,8 +26,8 @@ pub(super) struct Evidence<'a> {
     pub(super) captured: &'a Captured,
     /// From and to, nanoseconds since 1970.
     pub(super) span: (u64, u64),
-    /// Growth at the client, and at all backends together.
-    pub(super) resets: (Resets, Resets),
+    /// Growth at the client, at all backends together, and at the node.
+    pub(super) resets: [Resets; 3],
 }
 
 /// What came of the connections.
@@ -91,9 +91,12 @@ impl Evidence<'_> {
             }
         }
         let asked_for = counts.aborted + counts.abandoned + counts.lost_with_backends;
-        let seen = [self.resets.0.estab_resets, self.resets.1.estab_resets];
-        counts.tcp_estab_resets = seen.iter().map(|seen| seen.saturating_sub(asked_for)).sum();
-        counts.expected_estab_resets = seen.iter().sum::<u64>() - counts.tcp_estab_resets;
+        let [client, servers, node] = self.resets;
+        // Whatever RSTs the node's own kernel sends end health checks: of an agent that was killed, or of
+        // a server that answered too late.
+        let seen = [(client.estab_resets, asked_for), (servers.estab_resets, asked_for + node.out_rsts)];
+        counts.tcp_estab_resets = seen.iter().map(|(seen, most)| seen.saturating_sub(*most)).sum();
+        counts.expected_estab_resets = client.estab_resets + servers.estab_resets - counts.tcp_estab_resets;
         (counts, complaints)
     }
 

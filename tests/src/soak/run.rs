@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<Summary> {
         forged: &forged,
         captured: &captured,
         span: (began_ns, ended_ns),
-        resets: (after.0 - before.0, after.1 - before.1),
+        resets: std::array::from_fn(|at| after[at] - before[at]),
     };
     let (details, complaints) = evidence.judge();
     for complaint in complaints {
@@ -143,12 +143,13 @@ fn stage(options: &Options) -> Result<Stage> {
     Ok(stage)
 }
 
-fn resets(topology: &Topology) -> Result<(Resets, Resets)> {
+/// At the client, at all backends together, and at the node.
+fn resets(topology: &Topology) -> Result<[Resets; 3]> {
     let mut servers = Resets::default();
     for backend in &topology.backends {
         servers += Resets::of(&backend.namespace)?;
     }
-    Ok((Resets::of(&topology.client)?, servers))
+    Ok([Resets::of(&topology.client)?, servers, Resets::of(&topology.node)?])
 }
 
 /// Flips, rollbacks and phases, as the kernel's word tells them.
