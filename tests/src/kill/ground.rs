@@ -72,6 +72,8 @@ pub struct Ground {
     settings: Settings,
     /// What the journal said at first: who is who.
     record: Record,
+    /// Short streams that come and go all the while, and a few long ones.
+    churn: Option<Load>,
     loads: Vec<Load>,
     before: Resets,
     /// The place of a backend that is told to look ill.
@@ -88,10 +90,11 @@ impl Ground {
         let before = Resets::at_the_ends(&stage.topology)?;
         stage.kill_agent()?;
         let record = reboot::record(&stage)?;
-        let loads = Vec::new();
-        let mut ground = Self { stage, trap, settings, record, loads, before, ill: None, light: false };
+        let (churn, loads) = (None, Vec::new());
+        let mut ground =
+            Self { stage, trap, settings, record, churn, loads, before, ill: None, light: false };
         ground.start()?;
-        ground.loads.push(ground.stage.load(STREAMS, true)?);
+        ground.churn = Some(ground.stage.load(STREAMS, true)?);
         Ok(ground)
     }
 
@@ -307,14 +310,14 @@ impl Ground {
 
     /// No stream has failed, and all go on.
     pub fn all_whole(&self) -> Result<()> {
-        let answered: Vec<_> = self.loads.iter().map(|load| load.tally().answered()).collect();
+        let answered: Vec<_> = self.streams().map(|load| load.tally().answered()).collect();
         let go_on = eventually(PATIENCE, || {
-            self.loads.iter().zip(&answered).all(|(load, answered)| {
+            self.streams().zip(&answered).all(|(load, answered)| {
                 let tally = load.tally();
                 tally.answered() >= answered + u64::from(STREAMS) || tally.failed() > 0
             })
         });
-        for load in &self.loads {
+        for load in self.streams() {
             let tally = load.tally();
             ensure!(tally.failed() == 0, "a stream failed: {:?}", tally.failures());
         }
@@ -322,42 +325,32 @@ impl Ground {
         Ok(())
     }
 
-    /// Ends the streams of an environment, the silent ones too, by FINs both ways.
+    fn streams(&self) -> impl Iterator<Item = &Load> {
+        self.churn.iter().chain(&self.loads)
+    }
+
+    /// Ends the streams of an environment by FINs both ways.
     fn end_streams(&mut self, environment: Environment) -> Result<()> {
-        for load in &self.loads {
+        for load in self.streams() {
             load.order(|orders| match environment {
                 Environment::Blue => orders.end_blue = true,
                 Environment::Green => orders.end_green = true,
             });
         }
-        let loads = &self.loads;
-        let ended = eventually(PATIENCE, || loads.iter().all(|load| load.tally().open(environment) == 0));
+        let ended = eventually(PATIENCE, || self.streams().all(|load| load.tally().open(environment) == 0));
         ensure!(ended, "streams of {} do not end", word(environment));
-        // The first load goes on for ever: its short streams go wherever new connections go.
-        for load in &self.loads {
+        // Short ones go on to come and go, wherever new connections go.
+        for load in self.streams() {
             load.order(|orders| (orders.end_blue, orders.end_green) = (false, false));
         }
-        let mut at = 0;
-        while at < self.loads.len() {
-            if at > 0 && self.loads[at].tally().open(other(environment)) == 0 {
-                let tally = self.loads.remove(at).stop()?;
-                ensure!(tally.failed() == 0, "a stream failed: {:?}", tally.failures());
-                ensure!(tally.fates().kept == tally.fates().opened, "{:?}", tally.fates());
-            } else {
-                at += 1;
-            }
-        }
-        Ok(())
+        let over = |load: &mut Load| load.tally().open(other(environment)) == 0;
+        let over: Vec<_> = self.loads.extract_if(.., over).collect();
+        over.into_iter().try_for_each(end)
     }
 
     /// Ends all streams, and holds them to their promise.
     pub fn end_all_streams(&mut self) -> Result<()> {
-        for load in std::mem::take(&mut self.loads) {
-            let tally = load.stop()?;
-            ensure!(tally.failed() == 0, "a stream failed: {:?}", tally.failures());
-            ensure!(tally.fates().kept == tally.fates().opened, "{:?}", tally.fates());
-        }
-        Ok(())
+        self.churn.take().into_iter().chain(std::mem::take(&mut self.loads)).try_for_each(end)
     }
 
     /// Lives through an act, and tells its boundaries.
@@ -388,7 +381,7 @@ impl Ground {
         self.rehearse(Act::Drain)?;
         self.all_whole()?;
         let loads = std::mem::take(&mut self.loads);
-        self.stage.assert_kept(loads, self.before);
+        self.stage.assert_kept(self.churn.take().into_iter().chain(loads), self.before);
         self.stage
             .agent()
             .wait_for("the deployment to be steady", |deployment| deployment.phase == Phase::Steady)
@@ -422,4 +415,12 @@ impl Ground {
     pub fn fail<T>(&self, what: &str) -> Result<T> {
         bail!("{what}; bgd said:\n{}", self.stage.agent().log())
     }
+}
+
+/// Ends a load, and holds it to its promise.
+fn end(load: Load) -> Result<()> {
+    let tally = load.stop()?;
+    ensure!(tally.failed() == 0, "a stream failed: {:?}", tally.failures());
+    ensure!(tally.fates().kept == tally.fates().opened, "{:?}", tally.fates());
+    Ok(())
 }
