@@ -8,6 +8,7 @@ use crate::abi::{BackendId, Service};
 use crate::control::{Control, Environment};
 use crate::flow::{Flow, TOMB};
 use crate::meta::Meta;
+use crate::mutant::Mutant;
 use crate::pin::{Hold, Pin};
 use crate::tables::{Tables, Word};
 use crate::{recent, ring};
@@ -81,16 +82,18 @@ impl Snapshot {
     }
 
     /// Whether its time is over.
-    fn over(&self, seconds: u32, lifetimes: Lifetimes) -> bool {
-        let used = self.established != 0 || Hold::from_word(self.half).is_some_and(Hold::matched);
+    fn over<T: Tables>(&self, tables: &T, lifetimes: Lifetimes) -> bool {
+        let matched = Hold::from_word(self.half).is_some_and(Hold::matched);
+        let used = self.established != 0 || matched && !tables.mutated(Mutant::MatchedHalfExpires);
         let limit = if self.meta.closing() && used {
-            CLOSING_LIFETIME.min(lifetimes.idle)
+            let silence = if tables.mutated(Mutant::ForgedResetFrees) { 0 } else { CLOSING_LIFETIME };
+            silence.min(lifetimes.idle)
         } else if used {
             lifetimes.idle
         } else {
             lifetimes.half
         };
-        self.meta.age(seconds) > limit
+        self.meta.age(tables.seconds()) > limit
     }
 }
 
@@ -173,7 +176,7 @@ impl<'t, T: Tables> Pins<'t, T> {
         for pin in self.all() {
             let Some(snapshot) = Snapshot::of(pin) else { continue };
             let Some(lifetimes) = lifetimes(snapshot.meta.service()) else { continue };
-            if snapshot.over(seconds, lifetimes) {
+            if snapshot.over(self.tables, lifetimes) {
                 buried += u64::from(bury(agent, pin, &snapshot));
             } else if let Some(half) = Hold::from_word(snapshot.half)
                 && !half.matched()
@@ -198,6 +201,11 @@ impl<'t, T: Tables> Pins<'t, T> {
         for (pin, snapshot) in self.of_deployment(deployment) {
             let flow = self.flow(&snapshot);
             for hold in snapshot.holds() {
+                if self.tables.mutated(Mutant::NothingRemembered)
+                    || self.tables.mutated(Mutant::HalfOnlyRemembered) && hold.0 != snapshot.half
+                {
+                    continue;
+                }
                 recent::add(self.tables, deployment, &flow, hold.isn());
             }
             agent.boundary("remembered");

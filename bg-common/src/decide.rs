@@ -9,6 +9,7 @@ use crate::census;
 use crate::control::{Control, Environment, Phase};
 use crate::flow::Flow;
 use crate::meta::{Direction, Meta};
+use crate::mutant::Mutant;
 use crate::pin::{self, Hold, Inserted, Pin};
 use crate::reason::Reason;
 use crate::recent;
@@ -94,7 +95,11 @@ pub fn forward<T: Tables>(
             if segment.opens() {
                 here.remember();
             }
-            here.base()?
+            if tables.mutated(Mutant::TwoWords) {
+                here.ring(tables.control(service.deployment).current().slot)?
+            } else {
+                here.base()?
+            }
         }
         Phase::Drain | Phase::Seal if segment.opens() => return here.open(),
         Phase::Drain | Phase::Seal => here.follow()?,
@@ -119,13 +124,17 @@ pub fn reply<T: Tables>(
         return;
     }
     if let Some(pin) = pin::find(tables, flow) {
-        let half = pin.half().filter(|half| half.backend() == backend);
+        let any = tables.mutated(Mutant::PromotionByAny);
+        let half = pin.half().filter(|half| half.backend() == backend || any);
         if let Some(half) = half
             && !segment.syn
             && !segment.rst
-            && half.covers(segment.acknowledgement)
+            && covers(tables, half, segment.acknowledgement)
         {
             pin.promote(half);
+            if tables.mutated(Mutant::PromotionForgetsIsn) {
+                pin.established.store(Hold::new(0, half.backend()).0);
+            }
         }
         if half.is_some() || pin.established().is_some_and(|hold| hold.backend() == backend) {
             pin.touch(|meta| meta.seen(tables.seconds(), Direction::Return, segment));
@@ -137,6 +146,15 @@ pub fn reply<T: Tables>(
     }
 }
 
+/// [`Hold::covers`], and how it could be wrong.
+#[inline(always)]
+fn covers<T: Tables>(tables: &T, half: Hold, number: u32) -> bool {
+    if tables.mutated(Mutant::WindowWithoutIsn) {
+        return half.covers(number) && number != half.isn();
+    }
+    half.covers(number) || tables.mutated(Mutant::NoWindow)
+}
+
 impl<T: Tables> Situation<'_, T> {
     #[inline(always)]
     fn ring(&self, ring: u8) -> Result<BackendId, Reason> {
@@ -146,6 +164,15 @@ impl<T: Tables> Situation<'_, T> {
     #[inline(always)]
     fn base(&self) -> Result<BackendId, Reason> {
         self.ring(self.control.base().slot)
+    }
+
+    /// The backend that a pin holds.
+    #[inline(always)]
+    fn held(&self, hold: Hold) -> BackendId {
+        if self.tables.mutated(Mutant::PinHoldsRing) {
+            return self.ring(self.control.current().slot).unwrap_or(hold.backend());
+        }
+        hold.backend()
     }
 
     /// The environment in which nothing may open now.
@@ -176,7 +203,7 @@ impl<T: Tables> Situation<'_, T> {
         if let Some(pin) = pin {
             for hold in [pin.half(), pin.established()].into_iter().flatten() {
                 if hold.isn() == isn
-                    && let Some(environment) = self.alive(hold.backend())
+                    && let Some(environment) = self.alive(self.held(hold))
                 {
                     if sealed == Some(environment) {
                         return Err(Reason::Sealed);
@@ -184,7 +211,7 @@ impl<T: Tables> Situation<'_, T> {
                     self.seen(pin);
                     self.entered(environment);
                     self.note(environment);
-                    return Ok(Route { backend: hold.backend(), overflow: false });
+                    return Ok(Route { backend: self.held(hold), overflow: false });
                 }
             }
         }
@@ -197,9 +224,17 @@ impl<T: Tables> Situation<'_, T> {
             }
             let backend = self.ring(self.control.current().slot)?;
             let meta = Meta::new(self.tables.seconds(), self.service.id, self.slot as u16);
+            let overwrite = self.tables.mutated(Mutant::InsertionOverwrites);
             return match pin::insert(self.tables, self.flow, Hold::new(isn, backend), meta) {
                 Inserted::New => Ok(self.opened(backend)),
+                Inserted::Found(pin) if overwrite => {
+                    pin.half.store(Hold::new(isn, backend).0);
+                    Ok(self.opened(backend))
+                }
                 Inserted::Found(pin) => self.open_in_place(pin, sealed),
+                Inserted::NoRoom if self.tables.mutated(Mutant::OverflowToCurrent) => {
+                    Ok(self.opened(backend))
+                }
                 Inserted::NoRoom => self.open_in_base(sealed, true),
             };
         };
@@ -213,13 +248,20 @@ impl<T: Tables> Situation<'_, T> {
         let old = pin.half();
         if let Some(half) = old
             && self.alive(half.backend()).is_some()
+            && !(self.tables.mutated(Mutant::NewerHalfReplaces) && half.isn() != isn)
         {
+            if self.tables.mutated(Mutant::SecondHalfToBase) && half.isn() != isn {
+                return self.open_in_base(sealed, true);
+            }
             // Another processor put the same SYN there just now.
             return if half.isn() == isn { Ok(self.opened(half.backend())) } else { Err(Reason::PinBusy) };
         }
         let backend = self.ring(self.control.current().slot)?;
         if pin.put_half(self.flow, old.map_or(0, |hold| hold.0), Hold::new(isn, backend)) {
             self.seen(pin);
+            if self.tables.mutated(Mutant::SynOverwrites) {
+                pin.established.store(Hold::new(isn, backend).0);
+            }
             return Ok(self.opened(backend));
         }
         match pin.half() {
@@ -257,21 +299,24 @@ impl<T: Tables> Situation<'_, T> {
     fn follow(&self) -> Result<BackendId, Reason> {
         if let Some(pin) = pin::find(self.tables, self.flow) {
             if let Some(half) = pin.half()
-                && half.covers(self.segment.sequence)
-                && let Some(environment) = self.alive(half.backend())
+                && covers(self.tables, half, self.segment.sequence)
+                && let Some(environment) = self.alive(self.held(half))
             {
                 pin.mark_matched(half);
                 self.seen(pin);
                 self.note(environment);
-                return Ok(half.backend());
+                return Ok(self.held(half));
             }
             if let Some(hold) = pin.established()
-                && let Some(environment) = self.alive(hold.backend())
+                && let Some(environment) = self.alive(self.held(hold))
             {
                 self.seen(pin);
                 self.note(environment);
-                return Ok(hold.backend());
+                return Ok(self.held(hold));
             }
+        }
+        if self.tables.mutated(Mutant::MissToCurrent) {
+            return self.ring(self.control.current().slot);
         }
         let backend = self.base()?;
         self.note(self.control.base().environment);

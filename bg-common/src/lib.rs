@@ -16,6 +16,7 @@ pub mod flow;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
 pub mod meta;
+pub mod mutant;
 pub mod pin;
 pub mod reason;
 pub mod recent;

@@ -9,6 +9,7 @@
 
 use crate::abi::live;
 use crate::flow::Flow;
+use crate::mutant::Mutant;
 use crate::tables::{Line, Tables, Word};
 
 /// Where a SYN is kept: a word of a filter, and the bits in it.
@@ -43,15 +44,25 @@ fn active<W: Word>(line: &Line<W>) -> u32 {
     line[live::RECENT_ACTIVE].load() as u32 & 1
 }
 
+/// The isn, as the memory sees it.
+#[inline(always)]
+fn known<T: Tables>(tables: &T, isn: u32) -> u32 {
+    if tables.mutated(Mutant::MemoryWithoutIsn) { 0 } else { isn }
+}
+
 /// Remembers a SYN.
 #[inline(always)]
 pub fn add<T: Tables>(tables: &T, deployment: u16, flow: &Flow, isn: u32) {
     let node = tables.node();
     let Some(line) = tables.deployment(deployment) else { return };
-    let Place { word, bits } = place(&node.key, node.recent_mask, flow, isn);
+    let Place { word, bits } = place(&node.key, node.recent_mask, flow, known(tables, isn));
     if let Some(word) = tables.recent(index(node.recent_mask, deployment, active(line), word))
-        && word.load() & bits != bits
+        && let held = word.load()
+        && held & bits != bits
     {
+        if tables.mutated(Mutant::PlainFilterWrite) {
+            return word.store(held | bits);
+        }
         // Not a plain write: another processor may set bits of the same word.
         word.or(bits);
     }
@@ -61,7 +72,7 @@ pub fn add<T: Tables>(tables: &T, deployment: u16, flow: &Flow, isn: u32) {
 #[inline(always)]
 pub fn has<T: Tables>(tables: &T, deployment: u16, flow: &Flow, isn: u32) -> bool {
     let node = tables.node();
-    let Place { word, bits } = place(&node.key, node.recent_mask, flow, isn);
+    let Place { word, bits } = place(&node.key, node.recent_mask, flow, known(tables, isn));
     let held = |filter| {
         tables
             .recent(index(node.recent_mask, deployment, filter, word))
@@ -79,6 +90,11 @@ pub fn rotate<T: Tables>(tables: &T, deployment: u16) {
     for word in 0..=mask {
         if let Some(word) = tables.recent(index(mask, deployment, older, word))
             && word.load() != 0
+        {
+            word.store(0);
+        }
+        if tables.mutated(Mutant::ShortMemory)
+            && let Some(word) = tables.recent(index(mask, deployment, older ^ 1, word))
         {
             word.store(0);
         }

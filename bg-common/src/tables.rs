@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::abi::{Backend, BackendId, Node, live};
 use crate::control::Control;
+use crate::mutant::Mutant;
 use crate::pin;
 
 /// A 64-bit word that several processors and the agent share.
@@ -73,6 +74,12 @@ pub trait Tables {
     #[inline(always)]
     fn read(&self, word: &AtomicU64) -> u64 {
         word.load(Relaxed)
+    }
+    /// Whether the rule is to be wrong in this way. Only the model and a program built for it say so.
+    #[inline(always)]
+    fn mutated(&self, mutant: Mutant) -> bool {
+        let _ = mutant;
+        false
     }
     /// `CLOCK_MONOTONIC`, coarse, nanoseconds.
     fn nanoseconds(&self) -> u64;
