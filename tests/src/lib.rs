@@ -6,6 +6,7 @@
 pub mod demo;
 pub mod kill;
 pub mod lab;
+pub mod model;
 pub mod packets;
 pub mod soak;
 pub mod streamer;

@@ -1,0 +1,20 @@
+//! The model: every order in which packets, clients, servers, time and the agent can come, over the real
+//! functions of the rule and the agent's real procedures. stateright searches; a state is a few words.
+//!
+//! `world` has what can happen, `agent` what the agent does, `judge` the properties, `cases` the
+//! configurations, and with every mutant the one that refutes it.
+
+mod agent;
+pub mod cases;
+pub mod check;
+mod judge;
+pub mod machine;
+pub mod setup;
+pub mod slate;
+pub mod state;
+pub mod world;
+
+pub use check::{Finding, Limits, check};
+pub use setup::Setup;
+pub use state::{Fault, State};
+pub use world::{Action, World};
