@@ -236,6 +236,7 @@ impl<T: Tables> Situation<'_, T> {
                     Ok(self.opened(backend))
                 }
                 Inserted::NoRoom => self.open_in_base(sealed, true),
+                Inserted::Busy => Err(Reason::PinBusy),
             };
         };
         self.open_in_place(pin, sealed)

@@ -16,8 +16,8 @@ use crate::tables::{Tables, Word};
 pub const WINDOW: u32 = 1 << 17;
 /// Locks in `PIN_LOCKS`, a power of two.
 pub const LOCKS: u32 = 1024;
-/// Tries for a lock. Its holder is done within some hundred instructions; who does not get it in this
-/// time finds "no room", which is safe.
+/// Tries for a lock. Its holder is done within some hundred instructions; a SYN that does not get it in this
+/// time is sent again. To take that for "no room" would be wrong: the holder may be pinning this very flow.
 const LOCK_TRIES: u32 = 64;
 
 /// One pin.
@@ -221,6 +221,8 @@ pub enum Inserted<'t, W> {
     Found(&'t Pin<W>),
     /// There is no room.
     NoRoom,
+    /// Another processor is at it.
+    Busy,
 }
 
 /// Makes a pin for a flow that [`find`] did not know. Two processors that see the same new flow agree on
@@ -243,7 +245,7 @@ pub fn insert<'t, T: Tables>(tables: &'t T, flow: &Flow, half: Hold, meta: Meta)
     while lock.compare_exchange(0, 1) != 0 {
         tries += 1;
         if tries == LOCK_TRIES {
-            return Inserted::NoRoom;
+            return Inserted::Busy;
         }
     }
     let inserted = insert_locked(flow, half, meta, first, second);

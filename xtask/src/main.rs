@@ -1,11 +1,12 @@
-//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `demo` and `soak`. Each one makes the
-//! machine ready first when something is missing.
+//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `model`, `demo` and `soak`. Each one
+//! makes the machine ready first when something is missing.
 #![forbid(unsafe_code)]
 
 mod apt;
 mod build;
 mod demo;
 mod machine;
+mod model;
 mod packages;
 mod plan;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     Build,
     /// Run every check and test; the kernel tests need root.
     Test(test::Options),
+    /// Search the model of the promise as deep as one likes, with progress.
+    Model(model::Options),
     /// Flip real traffic in namespaces of its own, and watch.
     Demo(demo::Options),
     /// Switch under many connections and much trouble, at random, for as long as asked.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Setup { dry_run: false } => setup::aloud(Goal::Run).map(|()| 0),
         Command::Build => build::command(),
         Command::Test(options) => test::command(&options),
+        Command::Model(options) => model::command(&options),
         Command::Demo(options) => demo::command(&options),
         Command::Soak(options) => soak::command(&options),
     });

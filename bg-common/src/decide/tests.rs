@@ -283,7 +283,7 @@ fn processors_that_see_one_new_flow_agree_on_one_pin() {
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        // A lock that is not had in time sends a SYN to base, which is safe; two pins are not.
+        // A lock that is not had in time makes a SYN wait, which is safe; two pins are not.
         assert!(host.used_pins().count() <= 1, "{routes:?}");
         let half = host.used_pins().next().and_then(Pin::half);
         assert!(half.is_some(), "{routes:?}");

@@ -28,6 +28,9 @@ pub(super) fn actions<M: Machine>(world: &World<M>, s: &State, actions: &mut Vec
                 actions.push(Action::Switch(to, base));
             }
         }
+        if setup.inner || setup.canary {
+            actions.push(Action::Unmoved);
+        }
     }
     if s.agent == Agent::Idle {
         actions.extend([Action::Look, Action::Expire, Action::Rotate]);
@@ -44,7 +47,11 @@ pub(super) fn actions<M: Machine>(world: &World<M>, s: &State, actions: &mut Vec
 pub(super) fn act<M: Machine>(world: &World<M>, s: &mut State, action: Action) -> Option<()> {
     let setup = &world.setup;
     match action {
-        Action::Switch(to, label) => switch(world, s, to, label),
+        Action::Switch(to, label) => switch(world, s, to, label, false),
+        Action::Unmoved => {
+            let base = s.control().base();
+            switch(world, s, s.rings[usize::from(base.slot)], base.environment, true)
+        }
         Action::Look => look(world, s),
         Action::Proceed => proceed(world, s),
         Action::Expire => {
@@ -133,24 +140,35 @@ fn grace<M>(world: &World<M>, s: &State) -> bool {
     world.setup.mutant == Some(Mutant::NoGrace) || s.flight.is_none_or(|flight| !flight.stale)
 }
 
-fn switch<M: Machine>(world: &World<M>, s: &mut State, to: u16, label: Environment) -> Option<()> {
+/// New connections of the one slot go to `to`. `elsewhere`: by another ring than base, although base agrees.
+fn switch<M: Machine>(
+    world: &World<M>,
+    s: &mut State,
+    to: u16,
+    label: Environment,
+    elsewhere: bool,
+) -> Option<()> {
     let reckless = world.setup.mutant == Some(Mutant::RingWithoutGrace) && s.agent == Agent::Waits;
     (s.agent == Agent::Idle || reckless).then_some(())?;
     let control = s.control();
     let (base, current) = (control.base(), control.current());
     let ring = |ring: Ring| (s.rings[usize::from(ring.slot)], ring.environment);
-    (ring(current) != (to, label)).then_some(())?;
-    let slot = if ring(base) == (to, label) { base.slot } else { rollout::spare(control) };
+    let as_base = ring(base) == (to, label) && !elsewhere;
+    let same = ring(current) == (to, label) && (current.slot == base.slot) == as_base;
+    let shifting = s.motive == motive::CANARY;
+    let mixed = environment(to) != label || elsewhere && world.setup.canary;
+    // A share is given only while one environment is live, as the guard `draining` has it.
+    let allowed = !mixed || base.environment == current.environment && label == base.environment;
+    (!same && allowed).then_some(())?;
+    let inner = label == current.environment && !shifting && !mixed;
+    let slot = if as_base { base.slot } else { rollout::spare(control) };
     s.rings[usize::from(slot)] = to;
-    let inner = label == current.environment;
-    let kept = matches!(s.motive, motive::FLIP | motive::ROLLBACK);
-    if !(inner && kept) {
-        let rollback = label == base.environment;
-        s.motive = match (inner, rollback) {
-            (true, _) => motive::INNER,
-            (false, true) => motive::ROLLBACK,
-            (false, false) => motive::FLIP,
-        };
+    if mixed {
+        s.motive = motive::CANARY;
+    } else if !inner {
+        s.motive = if label == base.environment { motive::ROLLBACK } else { motive::FLIP };
+    } else if !matches!(s.motive, motive::FLIP | motive::ROLLBACK) {
+        s.motive = motive::INNER;
     }
     if !inner {
         s.horizon = false;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-use super::machine::Host;
+use super::machine::{Host, Machine};
 use super::setup::Setup;
 use super::state::{Fault, State};
 use super::world::{Action, World};
@@ -99,4 +99,36 @@ pub fn check(setup: Setup, limits: Limits, progress: impl Fn(usize, usize, Durat
         complete: violation.is_none() && !out_of_time && limits.depth.is_none_or(|limit| depth < limit),
         violation,
     }
+}
+
+/// The shortest part of a trace that still violates a property: what is not needed for it is left out.
+#[must_use]
+pub fn shortened(setup: Setup, actions: &[Action]) -> (Fault, Vec<Action>) {
+    let world = World::new(setup, Host(setup));
+    let mut kept = actions.to_vec();
+    let mut fault = replay(&world, &kept).expect("a trace that was found leads to what was found");
+    let mut at = 0;
+    while at < kept.len() {
+        let mut shorter = kept.clone();
+        shorter.remove(at);
+        if let Some(found) = replay(&world, &shorter) {
+            (kept, fault, at) = (shorter, found, 0);
+        } else {
+            at += 1;
+        }
+    }
+    (fault, kept)
+}
+
+/// What a trace violates, if all of it is possible.
+pub fn replay<M: Machine>(world: &World<M>, actions: &[Action]) -> Option<Fault> {
+    let mut state = world.start();
+    let mut possible = Vec::new();
+    for action in actions {
+        possible.clear();
+        world.actions(&state, &mut possible);
+        possible.contains(action).then_some(())?;
+        state = world.next(&state, *action)?;
+    }
+    state.fault
 }

@@ -8,7 +8,7 @@ use bg_common::reason::Reason;
 use super::agent;
 use super::machine::{Machine, Seen, Task, Went};
 use super::setup::{FRESH, KEY, OLD, TAKEN};
-use super::state::{Client, Fault, ISNS, Packet, Server, Stage, State, environment, flows};
+use super::state::{Client, Fault, ISNS, OWN, Packet, Server, Stage, State, environment, flows};
 use super::world::{World, may_wait};
 
 impl Fault {
@@ -44,7 +44,7 @@ pub(super) fn packet(
     if went.looks != 1 {
         s.blame(Fault::P7);
     }
-    if let Packet::Data | Packet::KeepAlive = packet
+    if let Packet::Data | Packet::FarData | Packet::KeepAlive = packet
         && let Some((_, backend, _)) = s.alive()
         && went.to != Ok(backend)
     {
@@ -57,6 +57,12 @@ pub(super) fn packet(
         Ok(backend) => {
             if agent::is_syn(packet) && !named.contains(&backend) && !held.contains(&Some(backend)) {
                 s.blame(Fault::P3);
+            }
+            // Nobody has seen this SYN, and there is room: it goes where new connections go.
+            let new = matches!(packet, Packet::Syn(isn) if usize::from(isn) < OWN && s.sent & 1 << isn == 0);
+            let draining = matches!(Control(word).phase(), Phase::Drain | Phase::Seal);
+            if new && draining && backend != named[1] && s.pins.iter().any(|pin| pin[0] == 0) {
+                s.blame(Fault::P9);
             }
             let forward = !matches!(packet, Packet::SynAck(_) | Packet::Reply(_));
             if forward && agent::settled(s) && environment(backend) != s.control().base().environment {
@@ -78,7 +84,7 @@ pub(super) fn state<M: Machine>(world: &World<M>, s: &mut State) {
     }
     if let Some((isn, backend, stage)) = s.alive() {
         let first = ISNS[usize::from(isn)];
-        let next = first + if stage == Stage::Answered { 1 << 19 } else { 0 };
+        let next = first + if stage == Stage::Far { 1 << 19 } else { 0 };
         // The next segment, and, of one that has not said anything, a keepalive probe.
         let probe = (stage == Stage::Silent && world.setup.keepalive).then_some(next);
         for sequence in std::iter::once(next + 1).chain(probe) {

@@ -14,7 +14,7 @@ pub mod slate;
 pub mod state;
 pub mod world;
 
-pub use check::{Finding, Limits, check};
+pub use check::{Finding, Limits, check, replay, shortened};
 pub use setup::Setup;
 pub use state::{Fault, State};
 pub use world::{Action, World};

@@ -9,9 +9,12 @@ use bg_common::flow::Flow;
 pub const BACKENDS: usize = 4;
 /// First sequence numbers: two connections of the client one after the other, two that somebody forges in
 /// its name, and one of somebody else.
-pub const ISNS: [u32; 5] = [0x1000_0000, 0x1010_0000, 0x8000_0000, 0xc000_0000, 0x4000_0000];
+pub const ISNS: [u32; 5] = [0x1000_0000, 0x1010_0000, 0x8000_0000, 0x1000_0001, 0x4000_0000];
 /// Those of [`ISNS`] that are the client's own.
 pub const OWN: usize = 2;
+/// Index in [`ISNS`] of a forged one that is near to where the first connection began. It is sent only when
+/// that connection is far beyond: who can guess where it is can break it without any load balancer.
+pub const NEAR: u8 = 3;
 /// Index in [`ISNS`] of the other client's.
 pub const OTHER: u8 = 4;
 
@@ -56,6 +59,8 @@ pub struct State {
     pub spoke: bool,
     /// A rotation has come since this SYN last passed, by bits.
     pub rotated: u8,
+    /// These SYNs have reached a backend, by bits.
+    pub sent: u8,
     /// A packet that has read its control word and does the rest later.
     pub flight: Option<Flight>,
     /// Two packets have met at a word already.
@@ -91,8 +96,10 @@ pub enum Stage {
     Silent,
     /// It has sent something.
     Spoken,
-    /// It was answered, and may send far beyond the window.
+    /// It was answered, and may go on.
     Answered,
+    /// It has sent more than a window.
+    Far,
 }
 
 /// What a backend holds of the tuple.
@@ -115,6 +122,8 @@ pub enum Packet {
     SynAck(BackendId),
     /// Data, or the acknowledgement that ends the handshake.
     Data,
+    /// Data far beyond the first window.
+    FarData,
     /// A probe that carries the sequence number before the next one.
     KeepAlive,
     /// A backend's acknowledgement or data.
@@ -134,6 +143,8 @@ pub struct Flight {
     pub word: u64,
     /// The backends of base and current as it was read.
     pub named: [BackendId; 2],
+    /// How far the client had come.
+    pub stage: Option<Stage>,
     /// The agent has stored or buried something since.
     pub stale: bool,
 }
@@ -191,6 +202,12 @@ impl State {
             || self.client == Client::Opening(isn)
             || self.servers.contains(&Server::Half(isn))
             || self.flight.is_some_and(|flight| flight.packet == Packet::Syn(isn))
+    }
+
+    /// How far the client's connection has come.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        if let Client::Established { stage, .. } = self.client { Some(stage) } else { None }
     }
 
     /// Notes the first fault.

@@ -1,6 +1,6 @@
 //! What can happen in a state, and what becomes of it: the surroundings of the rule.
 
-use bg_common::control::{Environment, Phase};
+use bg_common::control::{Control, Environment, Phase};
 use bg_common::decide::Segment;
 use bg_common::flow::Flow;
 use bg_common::reason::Reason;
@@ -10,7 +10,7 @@ use super::judge;
 use super::machine::{First, Machine, Seen, Task, Went};
 use super::setup::{self, DEAD, FRESH, KEY, OLD, Setup, TAKEN};
 use super::state::{
-    Agent, Client, Fault, Flight, ISNS, OTHER, OWN, Packet, Server, Stage, State, environment, flows,
+    Agent, Client, Fault, Flight, ISNS, NEAR, OTHER, OWN, Packet, Server, Stage, State, environment, flows,
 };
 
 /// Something that happens.
@@ -18,6 +18,8 @@ use super::state::{
 pub enum Action {
     /// The agent makes new connections go to a backend, in the name of an environment.
     Switch(u16, Environment),
+    /// The agent changes the rings, and the one slot stays where it was.
+    Unmoved,
     /// The agent looks around and does what `rollout::next` says.
     Look,
     /// The agent goes on with what it has begun.
@@ -127,6 +129,7 @@ impl<M: Machine> World<M> {
             servers: [Server::None; 4],
             spoke: false,
             rotated: 0,
+            sent: 0,
             flight: None,
             met: false,
             fault: None,
@@ -191,11 +194,15 @@ impl<M: Machine> World<M> {
     /// Packets that may come now.
     fn packets(&self, s: &State, packets: &mut Vec<Packet>) {
         for isn in 0..OWN as u8 {
-            if s.client == Client::Opening(isn) || s.copies & 1 << isn != 0 {
+            // Two copies of one SYN are never in the program together: one queue takes all of a flow.
+            let twin = s.flight.is_some_and(|flight| flight.packet == Packet::Syn(isn));
+            if !twin && (s.client == Client::Opening(isn) || s.copies & 1 << isn != 0) {
                 packets.push(Packet::Syn(isn));
             }
         }
-        packets.extend((OWN as u8..).take(self.setup.spoofs.into()).map(Packet::Syn));
+        let far = matches!(s.client, Client::Established { isn: 0, stage: Stage::Far, .. });
+        let spoofs = (OWN as u8..).take(self.setup.spoofs.into());
+        packets.extend(spoofs.filter(|&isn| far || isn != NEAR).map(Packet::Syn));
         for (number, server) in (0_u16..).zip(s.servers) {
             match server {
                 Server::Half(isn) if usize::from(isn) < OWN => packets.push(Packet::SynAck(number)),
@@ -205,6 +212,9 @@ impl<M: Machine> World<M> {
         }
         if s.alive().is_some() {
             packets.push(Packet::Data);
+            if matches!(s.client, Client::Established { stage: Stage::Answered, .. }) {
+                packets.push(Packet::FarData);
+            }
             if self.setup.keepalive {
                 packets.push(Packet::KeepAlive);
             }
@@ -252,6 +262,7 @@ impl<M: Machine> World<M> {
     fn act(&self, s: &mut State, action: Action) -> Option<()> {
         match action {
             Action::Switch(..)
+            | Action::Unmoved
             | Action::Look
             | Action::Proceed
             | Action::Expire
@@ -275,13 +286,26 @@ impl<M: Machine> World<M> {
             }
             Action::Read(packet) => {
                 self.seen(s, packet)?;
-                s.flight = Some(Flight { packet, word: s.word, named: s.named(), stale: false });
+                s.flight =
+                    Some(Flight { packet, word: s.word, named: s.named(), stage: s.stage(), stale: false });
                 take_copy(s, packet);
             }
             Action::Finish => {
                 let flight = s.flight.take()?;
+                let own = [Packet::Data, Packet::FarData, Packet::KeepAlive].contains(&flight.packet);
+                let now = s.stage();
+                if let (true, Client::Established { stage, .. }, Some(then)) =
+                    (own, &mut s.client, flight.stage)
+                {
+                    *stage = then;
+                }
                 // What it belongs to may be gone.
                 let _ = self.pass(s, flight.packet, flight.word, flight.named);
+                if let (Client::Established { stage, .. }, Some(now)) = (&mut s.client, now) {
+                    *stage = (*stage).max(now);
+                }
+                // Whoever lives says something after the last packet that knew of no switch.
+                s.spoke &= !flight.stale;
             }
             Action::Meet(first, second, access) => self.meet(s, first, second, access)?,
             Action::Disturb(what, packet, access) => self.disturb(s, what, packet, access)?,
@@ -290,8 +314,14 @@ impl<M: Machine> World<M> {
                 (!kept).then_some(())?;
                 s.servers[usize::from(backend)] = Server::None;
             }
-            Action::Close => self.close(s)?,
-            Action::Abort => self.abort(s)?,
+            Action::Close | Action::Abort => {
+                // What the client has sent before has passed.
+                let own = [Packet::Data, Packet::FarData, Packet::KeepAlive];
+                if s.flight.is_some_and(|flight| own.contains(&flight.packet)) {
+                    return None;
+                }
+                if action == Action::Close { self.close(s)? } else { self.abort(s)? }
+            }
             Action::Silence(thing) => self.silence(s, thing)?,
         }
         Some(())
@@ -317,9 +347,13 @@ impl<M: Machine> World<M> {
                 from = Some(backend);
                 Segment { payload: true, acknowledgement: ISNS[usize::from(isn)] + 1, ..Segment::ACK }
             }
-            Packet::Data | Packet::KeepAlive => {
-                let (isn, _, stage) = s.alive()?;
-                let data = packet == Packet::Data;
+            Packet::Data | Packet::FarData | Packet::KeepAlive => {
+                let (isn, _, mut stage) = s.alive()?;
+                let data = packet != Packet::KeepAlive;
+                if packet == Packet::FarData {
+                    (stage >= Stage::Answered).then_some(())?;
+                    stage = Stage::Far;
+                }
                 Segment { payload: data, sequence: sequence(isn, stage, data), ..Segment::ACK }
             }
         };
@@ -333,6 +367,7 @@ impl<M: Machine> World<M> {
         let went = self.machine.packet(s, word, &seen);
         judge::packet(s, packet, word, named, held, went);
         take_copy(s, packet);
+        note(s, packet, word);
         self.arrive(s, packet, went);
         Some(())
     }
@@ -348,12 +383,10 @@ impl<M: Machine> World<M> {
 
     /// What a packet does where it arrives.
     fn arrive(&self, s: &mut State, packet: Packet, went: Went) {
-        if packet != Packet::OtherSyn {
-            s.spoke = true;
-        }
         match (packet, went.to) {
             (Packet::Syn(isn), Ok(backend)) => {
                 s.rotated &= !(1 << isn);
+                s.sent |= if usize::from(isn) < OWN { 1 << isn } else { 0 };
                 receive(s, backend, isn);
             }
             (Packet::SynAck(backend), _) => {
@@ -363,11 +396,12 @@ impl<M: Machine> World<M> {
                     s.client = Client::Established { isn, backend, stage: Stage::Silent, before: false };
                 }
             }
-            (Packet::Data, Ok(to)) => {
+            (Packet::Data | Packet::FarData, Ok(to)) => {
                 if let Client::Established { isn, backend, ref mut stage, .. } = s.client
                     && to == backend
                 {
-                    *stage = (*stage).max(Stage::Spoken);
+                    let reached = if packet == Packet::FarData { Stage::Far } else { Stage::Spoken };
+                    *stage = (*stage).max(reached);
                     s.servers[usize::from(backend)] = Server::Established(isn);
                 }
             }
@@ -376,7 +410,7 @@ impl<M: Machine> World<M> {
                     && from == backend
                     && s.servers[usize::from(from)] == Server::Established(isn)
                 {
-                    *stage = Stage::Answered;
+                    *stage = (*stage).max(Stage::Answered);
                 }
             }
             _ => (),
@@ -399,6 +433,7 @@ impl<M: Machine> World<M> {
         }
         for (packet, went) in [(first, went[0]), (second, went[1])] {
             take_copy(s, packet);
+            note(s, packet, word);
             self.arrive(s, packet, went);
         }
         Some(())
@@ -417,6 +452,7 @@ impl<M: Machine> World<M> {
         s.met = true;
         judge::packet(s, packet, word, named, held, went);
         take_copy(s, packet);
+        note(s, packet, word);
         self.arrive(s, packet, went);
         agent::after(s, task);
         Some(())
@@ -458,8 +494,10 @@ impl<M: Machine> World<M> {
     }
 
     fn silence(&self, s: &mut State, thing: Thing) -> Option<()> {
+        // A packet is in the program for microseconds.
+        s.flight.is_none().then_some(())?;
         let live = s.alive();
-        let opening = (0..OWN as u8).any(|isn| s.opens(isn)) || s.flight.is_some();
+        let opening = (0..OWN as u8).any(|isn| s.opens(isn));
         match thing {
             Thing::Pin | Thing::DeadPin => {
                 let tag = self.flows[0].tag;
@@ -527,8 +565,17 @@ fn syn(isn: u8) -> Segment {
 /// The sequence number of the client's next segment; a keepalive probe carries the one before it.
 fn sequence(isn: u8, stage: Stage, data: bool) -> u32 {
     // An answered client may be far beyond the window of its first packets.
-    let sent = if stage == Stage::Answered { 1 << 19 } else { 0 };
+    let sent = if stage == Stage::Far { 1 << 19 } else { 0 };
     ISNS[usize::from(isn)] + sent + u32::from(data)
+}
+
+/// Whether the live connection, not whoever uses its addresses, has said something that counts since the
+/// last switch: one that has read an older word takes no note of what is left now.
+fn note(s: &mut State, packet: Packet, word: u64) {
+    let own = matches!(packet, Packet::Data | Packet::FarData | Packet::KeepAlive | Packet::Reply(_));
+    let word = Control(word);
+    let noted = word.phase() != Phase::Steady && word.leaving() == s.control().leaving();
+    s.spoke |= own && noted && s.alive().is_some();
 }
 
 /// A delayed copy arrives, unless the client sends it just now.
