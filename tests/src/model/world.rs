@@ -305,7 +305,8 @@ impl<M: Machine> World<M> {
                     *stage = (*stage).max(now);
                 }
                 // Whoever lives says something after the last packet that knew of no switch.
-                s.spoke &= !flight.stale;
+                let read = Control(flight.word);
+                s.spoke &= read.phase() != Phase::Steady && read.leaving() == s.control().leaving();
             }
             Action::Meet(first, second, access) => self.meet(s, first, second, access)?,
             Action::Disturb(what, packet, access) => self.disturb(s, what, packet, access)?,
