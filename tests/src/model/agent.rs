@@ -209,10 +209,10 @@ fn look<M: Machine>(world: &World<M>, s: &mut State) -> Option<()> {
         Next::Seal if world.setup.mutant == Some(Mutant::NoSeal) => Next::Conclude { stragglers: 0 },
         next => next,
     };
-    step(world, s, next)
+    step(world, s, &next)
 }
 
-fn step<M: Machine>(world: &World<M>, s: &mut State, next: Next) -> Option<()> {
+fn step<M: Machine>(world: &World<M>, s: &mut State, next: &Next) -> Option<()> {
     let control = s.control();
     match next {
         Next::Seal => store(s, rollout::seal(control, now_ticks()), Agent::Recounts),
@@ -227,7 +227,7 @@ fn step<M: Machine>(world: &World<M>, s: &mut State, next: Next) -> Option<()> {
             store(s, rollout::settle(control), Agent::Waits);
         }
         Next::Steady => store(s, rollout::conclude(control, false), Agent::Clears),
-        _ => return None,
+        Next::Wait(_) => return None,
     }
     Some(())
 }
@@ -241,7 +241,7 @@ fn proceed<M: Machine>(world: &World<M>, s: &mut State) -> Option<()> {
         Agent::Recounts => {
             let next = rollout::next(&view(world, s));
             // In SEAL the answer is never to wait.
-            step(world, s, next)?;
+            step(world, s, &next)?;
         }
         Agent::Clears => carry_out(world, s, Task::Clear),
         Agent::Empties(clearing) => {

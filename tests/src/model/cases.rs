@@ -61,9 +61,8 @@ pub const MEET: &[Setup] = &[
 #[must_use]
 pub const fn refuting(mutant: Mutant) -> Setup {
     let setup = match mutant {
-        Mutant::NoGrace | Mutant::NoSeal | Mutant::RingWithoutGrace | Mutant::TwoWords => {
-            Setup { late: true, ..PLAIN }
-        }
+        Mutant::RingWithoutGrace => Setup { late: true, inner: true, ..PLAIN },
+        Mutant::NoGrace | Mutant::NoSeal | Mutant::TwoWords => Setup { late: true, ..PLAIN },
         Mutant::NewerHalfReplaces | Mutant::NoWindow | Mutant::SynOverwrites | Mutant::SecondHalfToBase => {
             Setup { connections: 2, spoofs: 1, ..PLAIN }
         }

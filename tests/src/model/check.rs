@@ -102,6 +102,9 @@ pub fn check(setup: Setup, limits: Limits, progress: impl Fn(usize, usize, Durat
 }
 
 /// The shortest part of a trace that still violates a property: what is not needed for it is left out.
+///
+/// # Panics
+/// When the trace violates none.
 #[must_use]
 pub fn shortened(setup: Setup, actions: &[Action]) -> (Fault, Vec<Action>) {
     let world = World::new(setup, Host(setup));

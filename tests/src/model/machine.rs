@@ -116,7 +116,7 @@ impl Machine for Host {
             inner.looks.set(looks);
         });
         let outer = match first {
-            First::Packet(seen) => pass(&*slate, seen),
+            First::Packet(seen) => pass(&slate, seen),
             First::Task(task) => {
                 carry_out(&*slate, *task);
                 Went { to: Err(Reason::NotService), looks: 1 }

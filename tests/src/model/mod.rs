@@ -4,6 +4,12 @@
 //! `world` has what can happen, `agent` what the agent does, `judge` the properties, `cases` the
 //! configurations, and with every mutant the one that refutes it.
 
+#![expect(clippy::similar_names, reason = "a world has words, and a slate holds a state")]
+#![expect(
+    clippy::unused_self,
+    reason = "what can happen is asked of the world, whatever it needs for the answer"
+)]
+
 mod agent;
 pub mod cases;
 pub mod check;

@@ -23,6 +23,7 @@ pub type Place = [u64; 4];
 
 /// The whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each of them is so or not")]
 pub struct State {
     // The kernel's maps.
     /// `CONTROL`; the epoch stays 0, or there would be no end of states.
