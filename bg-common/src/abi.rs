@@ -35,12 +35,12 @@ impl Address {
     #[must_use]
     #[inline(always)]
     pub const fn words(&self) -> [u32; 4] {
-        let b = &self.0;
+        let (words, _) = self.0.as_chunks::<4>();
         [
-            u32::from_ne_bytes([b[0], b[1], b[2], b[3]]),
-            u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
-            u32::from_ne_bytes([b[8], b[9], b[10], b[11]]),
-            u32::from_ne_bytes([b[12], b[13], b[14], b[15]]),
+            u32::from_ne_bytes(words[0]),
+            u32::from_ne_bytes(words[1]),
+            u32::from_ne_bytes(words[2]),
+            u32::from_ne_bytes(words[3]),
         ]
     }
 
@@ -48,11 +48,19 @@ impl Address {
     #[must_use]
     #[inline(always)]
     pub const fn halves(&self) -> [u64; 2] {
-        let b = &self.0;
-        [
-            u64::from_ne_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
-            u64::from_ne_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]),
-        ]
+        let (halves, _) = self.0.as_chunks::<8>();
+        [u64::from_ne_bytes(halves[0]), u64::from_ne_bytes(halves[1])]
+    }
+
+    /// The other way round than [`Self::halves`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_halves([high, low]: [u64; 2]) -> Self {
+        let mut bytes = [0; 16];
+        let (first, last) = bytes.split_at_mut(8);
+        first.copy_from_slice(&high.to_ne_bytes());
+        last.copy_from_slice(&low.to_ne_bytes());
+        Self(bytes)
     }
 }
 

@@ -49,23 +49,23 @@ macro_rules! reasons {
 reasons! {
     Forwarded = 0, Send, "forwarded", "From a client, sent to its backend.";
     Returned = 1, Send, "returned", "From a backend, sent to its client.";
-    TimeExceeded = 2, Send, "time_exceeded", "TTL over: the client is told so.";
+    TimeExceeded = 2, Send, "time_exceeded", "TTL or hop limit over: the client is told so.";
     FragmentationNeeded = 3, Send, "fragmentation_needed", "Larger than the way out takes: the client is told so.";
     ForwardedByKernel = 4, Pass, "forwarded_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the backend.";
     ReturnedByKernel = 5, Pass, "returned_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the client.";
-    OtherProtocol = 6, Pass, "other_protocol", "Not IPv4 TCP.";
+    OtherProtocol = 6, Pass, "other_protocol", "No TCP, or behind IPv6 headers that are the kernel's business.";
     ForeignMac = 7, Pass, "foreign_mac", "Not addressed to this interface, or to many.";
     NotService = 8, Pass, "not_service", "Neither to a service nor from a backend.";
     Excluded = 9, Pass, "excluded", "From a backend to a prefix that speaks to it directly.";
     OwnTraffic = 10, Pass, "own_traffic", "From a backend to the node itself (a health check, say), or to where the node has no route.";
     NotReady = 11, Pass, "not_ready", "To a service whose deployment is not set up yet.";
-    ReturnTtl = 12, Pass, "return_ttl", "From a backend with its TTL over: the kernel tells the backend.";
+    ReturnTtl = 12, Pass, "return_ttl", "From a backend with its TTL or hop limit over: the kernel tells the backend.";
     LaterFragment = 13, Pass, "later_fragment", "A fragment without ports.";
     ReturnTooBig = 14, Pass, "return_too_big", "From a backend and larger than the way out takes: the kernel tells the backend.";
     Truncated = 20, Drop, "truncated", "Cut inside a header.";
     BadHeader = 21, Drop, "bad_header", "Wrong version, header length or total length.";
     BadFlags = 22, Drop, "bad_flags", "TCP flags that no connection has.";
-    Martian = 23, Drop, "martian", "A source that cannot be: the VIP itself, loopback, multicast.";
+    Martian = 23, Drop, "martian", "A source that no client has: the VIP itself, loopback, multicast, link-local (IPv6).";
     OtherPort = 24, Drop, "other_port", "To a VIP on a port that is no service, where the VIP's policy is to drop.";
     FirstFragment = 25, Drop, "first_fragment", "A fragmented TCP segment to a service or from a backend.";
     NoBackend = 26, Drop, "no_backend", "No healthy backend in the environment.";

@@ -52,6 +52,14 @@ impl Sum {
         Self(self.0 + (word as u64 & 0xffff) + (word as u64 >> 16))
     }
 
+    /// Adds sixteen bytes at an even offset.
+    #[must_use]
+    #[inline(always)]
+    pub const fn sixteen(self, [high, low]: [u64; 2]) -> Self {
+        let sum = self.four(high as u32).four((high >> 32) as u32);
+        sum.four(low as u32).four((low >> 32) as u32)
+    }
+
     /// The checksum.
     #[must_use]
     #[inline(always)]

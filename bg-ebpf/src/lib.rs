@@ -12,6 +12,7 @@ pub mod checksum;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
 mod icmp;
+mod ip;
 pub mod kernel;
 mod nat;
 mod nexthop;

@@ -5,14 +5,19 @@ use bg_common::abi::{Address, NEXT_HOP_JIFFIES, NEXT_HOPS, NextHop};
 
 use crate::kernel::{Answer, Hop, Kernel, Query};
 
-/// Where packets to `to` leave; `query` says what to ask the routing table. Routes that depend on the
-/// source are answered for the packet that asked first, for as long as the entry lives.
+/// Where packets to `destination` leave, whose place in the cache follows from `place`; `query` says what to
+/// ask the routing table. Routes that depend on the source are answered for the packet that asked first,
+/// for as long as the entry lives.
 #[inline(always)]
-pub(crate) fn find<K: Kernel>(kernel: &K, to: u32, query: impl FnOnce() -> Query) -> Answer {
-    let destination = Address::v4(to.to_ne_bytes());
+pub(crate) fn find<K: Kernel>(
+    kernel: &K,
+    destination: &Address,
+    place: u32,
+    query: impl FnOnce() -> Query,
+) -> Answer {
     let epoch = kernel.read(&kernel.node().route_epoch) as u32;
     let jiffies = kernel.jiffies();
-    let Some(entry) = kernel.next_hop(place(to)) else { return Answer::Failed };
+    let Some(entry) = kernel.next_hop(place & (NEXT_HOPS - 1)) else { return Answer::Failed };
     let known = entry.get();
     if known.interface != 0
         && known.destination.halves() == destination.halves()
@@ -24,7 +29,7 @@ pub(crate) fn find<K: Kernel>(kernel: &K, to: u32, query: impl FnOnce() -> Query
     let answer = kernel.route(&query());
     if let Answer::Hop(hop) = answer {
         entry.set(NextHop {
-            destination,
+            destination: *destination,
             interface: hop.interface,
             mtu: hop.mtu,
             epoch,
@@ -34,11 +39,4 @@ pub(crate) fn find<K: Kernel>(kernel: &K, to: u32, query: impl FnOnce() -> Query
         });
     }
     answer
-}
-
-/// Neighbouring addresses differ in the last bits, so that backends of one subnet never share an entry.
-#[inline(always)]
-const fn place(destination: u32) -> u32 {
-    let address = u32::from_be(destination);
-    (address ^ (address >> 10) ^ (address >> 20)) & (NEXT_HOPS - 1)
 }

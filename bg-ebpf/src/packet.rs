@@ -4,7 +4,7 @@
 
 use core::marker::PhantomData;
 
-use network_types::ip::Ipv4Hdr;
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use network_types::tcp::TcpHdr;
 
 /// The bytes of a packet that have not been taken yet.
@@ -29,12 +29,15 @@ unsafe impl<const N: usize> Wire for [u8; N] {}
 // SAFETY: `repr(C)`, made of bytes and arrays of bytes (checked below).
 unsafe impl Wire for Ipv4Hdr {}
 // SAFETY: as above.
+unsafe impl Wire for Ipv6Hdr {}
+// SAFETY: as above.
 unsafe impl Wire for TcpHdr {}
 // SAFETY: as above.
 unsafe impl Wire for Macs {}
 
 const _: () = {
     assert!(align_of::<Ipv4Hdr>() == 1 && size_of::<Ipv4Hdr>() == 20);
+    assert!(align_of::<Ipv6Hdr>() == 1 && size_of::<Ipv6Hdr>() == 40);
     assert!(align_of::<TcpHdr>() == 1 && size_of::<TcpHdr>() == 20);
     assert!(align_of::<Macs>() == 1 && size_of::<Macs>() == 12);
 };
@@ -82,14 +85,15 @@ impl<'p> Frame<'p> {
         Some(unsafe { &mut *header })
     }
 
-    /// Looks at the front without taking it.
+    /// Looks at what is `at` bytes behind the front, less than 16 KiB, without taking it.
     #[inline(always)]
-    pub fn peek<T: Wire + Copy>(&self) -> Option<T> {
-        if self.start + size_of::<T>() > self.end {
+    pub fn peek_at<T: Wire + Copy>(&self, at: usize) -> Option<T> {
+        let start = self.start + (at & 0x3fff);
+        if start + size_of::<T>() > self.end {
             return None;
         }
         // SAFETY: as in `take`; the bytes have not been taken, so that no reference to them exists.
-        Some(unsafe { *core::ptr::with_exposed_provenance::<T>(self.start) })
+        Some(unsafe { *core::ptr::with_exposed_provenance::<T>(start) })
     }
 
     /// Leaves out up to 63 bytes; the mask is what makes the verifier believe that it is no more. The
@@ -97,6 +101,35 @@ impl<'p> Frame<'p> {
     #[inline(always)]
     pub const fn skip(&mut self, bytes: usize) {
         self.start += bytes & 63;
+    }
+
+    /// Leaves out up to [`SKIP_FAR`] bytes, a multiple of 8; as above.
+    #[inline(always)]
+    pub fn skip_far(&mut self, bytes: usize) {
+        self.start += far(bytes);
+    }
+}
+
+/// The most that can be left out at once, bytes.
+pub const SKIP_FAR: usize = 0x7f8;
+
+/// Masks a number that is within the mask, in spite of a compiler that knows so. The verifier comes here with
+/// another range for every way through the headers; from here on it is one range, and it follows the rest
+/// of the path once, not once for each.
+#[inline(always)]
+fn far(bytes: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut bytes = bytes;
+        // SAFETY: changes this register alone.
+        unsafe {
+            core::arch::asm!("{bytes} &= 2040", bytes = inout(reg) bytes, options(pure, nomem, nostack))
+        };
+        bytes
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        bytes & SKIP_FAR
     }
 }
 
@@ -155,6 +188,24 @@ macro_rules! field {
 
 field!(2, u16, "{value} = *(u16 *)({at} + 0)", "*(u16 *)({at} + 0) = {value}");
 field!(4, u32, "{value} = *(u32 *)({at} + 0)", "*(u32 *)({at} + 0) = {value}");
+field!(8, u64, "{value} = *(u64 *)({at} + 0)", "*(u64 *)({at} + 0) = {value}");
+
+impl Field for [u8; 16] {
+    type Word = [u64; 2];
+
+    #[inline(always)]
+    fn fetch(&self) -> [u64; 2] {
+        let (halves, _) = self.as_chunks::<8>();
+        [halves[0].fetch(), halves[1].fetch()]
+    }
+
+    #[inline(always)]
+    fn put(&mut self, value: [u64; 2]) {
+        let (halves, _) = self.as_chunks_mut::<8>();
+        halves[0].put(value[0]);
+        halves[1].put(value[1]);
+    }
+}
 
 /// The hardware addresses at the start of a frame, destination first, in pieces that need no shifting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,18 +7,18 @@
 use bg_common::abi::{Address, Endpoint, INTERFACE_PROBES, Service, entry, other_ports};
 use bg_common::control::Environment;
 use bg_common::decide;
-use bg_common::flow::Flow;
 use bg_common::reason::Reason;
 use bg_common::service;
-use network_types::ip::Ipv4Hdr;
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use network_types::tcp::TcpHdr;
 
 use crate::icmp;
-use crate::kernel::{Answer, Kernel, Query, Version};
+use crate::ip::Ip;
+use crate::kernel::{Answer, Kernel, Query};
 use crate::nat;
 use crate::nexthop;
-use crate::packet::{Field, Frame, Macs, Packet};
-use crate::parse::{self, IPV4, Shape, TCP};
+use crate::packet::{Field as _, Frame, Macs, Packet};
+use crate::parse::{self, IPV4, IPV6, Link, Shape, TCP};
 use crate::verdict::{self, Action, Outcome};
 
 /// Of the middle word of the hardware addresses, what belongs to the destination.
@@ -33,7 +33,7 @@ pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     let (Ok(mut outcome) | Err(mut outcome)) = receive(&Arrival { kernel, ingress, bytes }, frame);
     let error = match outcome.reason {
         Reason::TimeExceeded => icmp::Error::TimeExceeded,
-        Reason::FragmentationNeeded => icmp::Error::FragmentationNeeded(outcome.detail as u16),
+        Reason::FragmentationNeeded => icmp::Error::TooBig(outcome.detail),
         _ => return verdict::conclude(kernel, ingress, bytes, outcome),
     };
     outcome.detail = ingress;
@@ -53,9 +53,9 @@ struct Arrival<'k, K> {
 }
 
 /// The packet's headers, each to be read and written in place.
-struct Headers<'p> {
+struct Headers<'p, I> {
     macs: &'p mut Macs,
-    ip: &'p mut Ipv4Hdr,
+    ip: &'p mut I,
     tcp: &'p mut TcpHdr,
     shape: Shape,
 }
@@ -63,37 +63,42 @@ struct Headers<'p> {
 /// `Ok` is a packet that the program has rewritten to be sent.
 type End = Result<Outcome, Outcome>;
 
-/// Tells our packets from all others.
+/// Tells what can be ours from all others.
 #[inline(always)]
 fn receive<K: Kernel>(arrival: &Arrival<'_, K>, frame: Frame<'_>) -> End {
-    let kernel = arrival.kernel;
-    let mut link = parse::link(frame).ok_or(Reason::OtherProtocol)?;
-    if link.ethertype != IPV4 {
+    let link = parse::link(frame).ok_or(Reason::OtherProtocol)?;
+    if link.ethertype != IPV4 && link.ethertype != IPV6 {
         return Err(Reason::OtherProtocol.into());
     }
     if !addressed_to_us(arrival, link.macs) {
         return Err(Reason::ForeignMac.into());
     }
-    let available = link.payload.len();
-    let ip = link.payload.take::<Ipv4Hdr>().ok_or(Reason::OtherProtocol)?;
-    if ip.proto != TCP {
-        return Err(Reason::OtherProtocol.into());
-    }
-    if !parse::is_v4(ip) {
-        return Err(if is_vip(kernel, ip) { Reason::BadHeader } else { Reason::NotService }.into());
-    }
-    let shape = Shape::new(ip, available);
-    if shape.later_fragment() {
-        return Err(Reason::LaterFragment.into());
-    }
-    link.payload.skip(shape.options());
-    let Some(tcp) = link.payload.take::<TcpHdr>() else {
-        return Err(if is_vip(kernel, ip) { Reason::Truncated } else { Reason::NotService }.into());
+    if link.ethertype == IPV4 { take::<Ipv4Hdr, K>(arrival, link) } else { take::<Ipv6Hdr, K>(arrival, link) }
+}
+
+/// Tells our packets from all others of their version of IP.
+#[inline(always)]
+fn take<I: Ip, K: Kernel>(arrival: &Arrival<'_, K>, link: Link<'_>) -> End {
+    let kernel = arrival.kernel;
+    let Link { macs, mut payload, .. } = link;
+    let available = payload.len();
+    let ip = payload.take::<I>().ok_or(Reason::OtherProtocol)?;
+    let shape = ip.read(&mut payload, available);
+    let headers = shape.and_then(|shape| Ok((shape, payload.take::<TcpHdr>().ok_or(Reason::Truncated)?)));
+    let (shape, tcp) = match headers {
+        Ok(headers) => headers,
+        Err(reason @ (Reason::BadHeader | Reason::Truncated)) => {
+            return Err(if is_vip(kernel, ip) { reason } else { Reason::NotService }.into());
+        }
+        Err(reason) => return Err(reason.into()),
     };
-    let headers = Headers { macs: link.macs, ip, tcp, shape };
+    let headers = Headers { macs, ip, tcp, shape };
 
     let node = kernel.node();
-    let destination = v4(headers.ip.dst_addr.fetch());
+    let destination = headers.ip.destination();
+    if !I::may_be_listed(&destination) {
+        return Err(Reason::NotService.into());
+    }
     let port = headers.tcp.dest.fetch().to_ne_bytes();
     // The entry with port 0 is the VIP itself, and no service.
     if port != [0; 2]
@@ -101,14 +106,11 @@ fn receive<K: Kernel>(arrival: &Arrival<'_, K>, frame: Frame<'_>) -> End {
     {
         return forward(arrival, headers, service);
     }
-    let source = v4(headers.ip.src_addr.fetch());
-    if let Some(endpoint) = service::find_endpoint(
-        kernel,
-        node.endpoint_mask,
-        &source,
-        headers.tcp.source.fetch().to_ne_bytes(),
-        TCP,
-    ) {
+    let source = headers.ip.source();
+    let port = headers.tcp.source.fetch().to_ne_bytes();
+    if I::may_be_listed(&source)
+        && let Some(endpoint) = service::find_endpoint(kernel, node.endpoint_mask, &source, port, TCP)
+    {
         return back(arrival, headers, endpoint);
     }
     Err(if drops_other_ports(kernel, headers.ip) { Reason::OtherPort } else { Reason::NotService }.into())
@@ -116,48 +118,40 @@ fn receive<K: Kernel>(arrival: &Arrival<'_, K>, frame: Frame<'_>) -> End {
 
 /// A client's packet to a service.
 #[inline(always)]
-fn forward<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, service: &Service) -> End {
+fn forward<I: Ip, K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_, I>, service: &Service) -> End {
     let kernel = arrival.kernel;
     let Headers { macs, ip, tcp, shape } = headers;
-    if shape.first_fragment() {
+    if shape.first_fragment {
         return Err(Reason::FirstFragment.into());
     }
     if !shape.holds(parse::tcp_length(tcp)) {
         return Err(Reason::BadHeader.into());
     }
-    if is_martian(ip) {
+    let client = ip.source();
+    if I::is_martian(&client) || client.halves() == ip.destination().halves() {
         return Err(Reason::Martian.into());
     }
     if !parse::plausible_flags(tcp) {
         return Err(Reason::BadFlags.into());
     }
-    if ip.ttl <= 1 {
+    if ip.hops() <= 1 {
         return Err(Reason::TimeExceeded.into());
     }
 
     let segment = parse::segment(&shape, tcp);
-    let (client, port) = (ip.src_addr.fetch().to_ne_bytes(), tcp.source.fetch().to_ne_bytes());
-    let flow = Flow::v4(&kernel.node().key, client, port, service.id);
+    let flow = I::flow(&kernel.node().key, &client, tcp.source.fetch().to_ne_bytes(), service.id);
     let route = decide::forward(kernel, service, &flow, &segment)?;
     let backend = kernel.backend(route.backend).ok_or(Reason::NoBackend)?;
     if backend.state != entry::USED {
         return Err(Reason::NoBackend.into());
     }
-    let (address, port) = (word(&backend.address), u16::from_ne_bytes(backend.port));
 
-    let query = || Query {
-        version: Version::V4,
-        source: v4(ip.src_addr.fetch()),
-        destination: v4(address),
-        tos: ip.tos,
-        interface: arrival.ingress,
-    };
-    let hop = match nexthop::find(kernel, address, query) {
+    let hop = match way::<I, K>(arrival, ip, || ip.source(), &backend.address) {
         Answer::Hop(hop) if shape.total <= hop.mtu => Some(hop),
-        Answer::Hop(hop) if shape.whole() => {
+        Answer::Hop(hop) if shape.whole => {
             return Err(Outcome { reason: Reason::FragmentationNeeded, detail: hop.mtu });
         }
-        // The kernel fragments it, or resolves the neighbour. It takes one off the TTL itself.
+        // The kernel fragments it, or resolves the neighbour. It takes one off the hops itself.
         Answer::Hop(_) | Answer::ByKernel => None,
         Answer::Local | Answer::Nowhere => return Err(Reason::NoRoute.into()),
         Answer::Failed => return Err(Reason::Failed.into()),
@@ -167,7 +161,7 @@ fn forward<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, service: &
     if opens {
         verdict::of_backend(kernel, route.backend, |counter| counter.syns += 1);
     }
-    nat::destination(ip, tcp, address, port, hop.is_some().into());
+    nat::destination(ip, tcp, &backend.address, u16::from_ne_bytes(backend.port), hop.is_some().into());
     let Some(hop) = hop else { return Err(Reason::ForwardedByKernel.into()) };
     macs.put(hop.macs);
     Ok(Outcome { reason: Reason::Forwarded, detail: hop.interface })
@@ -175,22 +169,14 @@ fn forward<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, service: &
 
 /// A packet from a backend: a reply to a client, or the backend's own business.
 #[inline(always)]
-fn back<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, endpoint: &Endpoint) -> End {
+fn back<I: Ip, K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_, I>, endpoint: &Endpoint) -> End {
     let kernel = arrival.kernel;
     let Headers { macs, ip, tcp, shape } = headers;
-    if endpoint.excludes != 0 && kernel.excluded(&v4(ip.dst_addr.fetch())) {
+    let client = ip.destination();
+    if endpoint.excludes != 0 && kernel.excluded(&client) {
         return Err(Reason::Excluded.into());
     }
-    let (vip, port) = (word(&endpoint.vip), u16::from_ne_bytes(endpoint.vip_port));
-    let client = ip.dst_addr.fetch();
-    let query = || Query {
-        version: Version::V4,
-        source: v4(vip),
-        destination: v4(client),
-        tos: ip.tos,
-        interface: arrival.ingress,
-    };
-    let answer = nexthop::find(kernel, client, query);
+    let answer = way::<I, K>(arrival, ip, || endpoint.vip, &client);
     match answer {
         Answer::Hop(_) | Answer::ByKernel => (),
         Answer::Local => return Err(Reason::OwnTraffic.into()),
@@ -199,25 +185,24 @@ fn back<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, endpoint: &En
     }
     // From here on it is a reply. One that went on with the backend's address would make the client
     // reset the connection, so that what cannot be rewritten is dropped.
-    if shape.first_fragment() {
+    if shape.first_fragment {
         return Err(Reason::FirstFragment.into());
     }
     if !shape.holds(parse::tcp_length(tcp)) {
         return Err(Reason::BadHeader.into());
     }
-    if ip.ttl <= 1 {
+    if ip.hops() <= 1 {
         return Err(Reason::ReturnTtl.into());
     }
     let hop = match answer {
         Answer::Hop(hop) if shape.total <= hop.mtu => Some(hop),
         // Untouched, because the kernel's message must name what the backend knows.
-        Answer::Hop(_) if shape.whole() => return Err(Reason::ReturnTooBig.into()),
+        Answer::Hop(_) if shape.whole => return Err(Reason::ReturnTooBig.into()),
         _ => None,
     };
 
     let segment = parse::segment(&shape, tcp);
-    let client_port = tcp.dest.fetch().to_ne_bytes();
-    let flow = Flow::v4(&kernel.node().key, client.to_ne_bytes(), client_port, endpoint.service);
+    let flow = I::flow(&kernel.node().key, &client, tcp.dest.fetch().to_ne_bytes(), endpoint.service);
     let environment = Environment::from_bit(endpoint.environment);
     decide::reply(
         kernel,
@@ -231,10 +216,27 @@ fn back<K: Kernel>(arrival: &Arrival<'_, K>, headers: Headers<'_>, endpoint: &En
     if segment.syn && segment.ack {
         verdict::of_backend(kernel, endpoint.backend, |counter| counter.syn_acks += 1);
     }
-    nat::source(ip, tcp, vip, port, hop.is_some().into());
+    nat::source(ip, tcp, &endpoint.vip, u16::from_ne_bytes(endpoint.vip_port), hop.is_some().into());
     let Some(hop) = hop else { return Err(Reason::ReturnedByKernel.into()) };
     macs.put(hop.macs);
     Ok(Outcome { reason: Reason::Returned, detail: hop.interface })
+}
+
+/// The next hop of the packet as it will be.
+#[inline(always)]
+fn way<I: Ip, K: Kernel>(
+    arrival: &Arrival<'_, K>,
+    ip: &I,
+    source: impl FnOnce() -> Address,
+    destination: &Address,
+) -> Answer {
+    nexthop::find(arrival.kernel, destination, I::place(destination), || Query {
+        version: I::VERSION,
+        source: source(),
+        destination: *destination,
+        tos: ip.tos(),
+        interface: arrival.ingress,
+    })
 }
 
 /// Whether the frame's destination is the hardware address of the interface that it came in by.
@@ -258,39 +260,23 @@ fn addressed_to_us<K: Kernel>(arrival: &Arrival<'_, K>, macs: &Macs) -> bool {
 
 /// Whether the destination is an address of some service.
 #[inline(always)]
-fn is_vip<K: Kernel>(kernel: &K, ip: &Ipv4Hdr) -> bool {
+fn is_vip<I: Ip, K: Kernel>(kernel: &K, ip: &I) -> bool {
     policy(kernel, ip).is_some()
 }
 
 /// Whether the destination is a VIP that drops what is sent to its other ports.
 #[inline(always)]
-fn drops_other_ports<K: Kernel>(kernel: &K, ip: &Ipv4Hdr) -> bool {
+fn drops_other_ports<I: Ip, K: Kernel>(kernel: &K, ip: &I) -> bool {
     kernel.node().vip_policy != 0
         && policy(kernel, ip).is_some_and(|policy| policy.other_ports == other_ports::DROP)
 }
 
 /// The entry of the VIP as such.
 #[inline(always)]
-fn policy<'k, K: Kernel>(kernel: &'k K, ip: &Ipv4Hdr) -> Option<&'k Service> {
-    service::find(kernel, kernel.node().service_mask, &v4(ip.dst_addr.fetch()), [0; 2], TCP)
-}
-
-/// A source that no client has: the VIP itself, "this network", loopback, multicast and above (RFC 1812,
-/// 5.3.7).
-#[inline(always)]
-fn is_martian(ip: &Ipv4Hdr) -> bool {
-    let source = ip.src_addr.fetch();
-    let first = source.to_ne_bytes()[0];
-    first == 0 || first == 127 || first >= 224 || source == ip.dst_addr.fetch()
-}
-
-/// The IPv4 address in a table's entry, as it lies in memory.
-#[inline(always)]
-fn word(address: &Address) -> u32 {
-    address.0.last_chunk::<4>().map_or(0, Field::fetch)
-}
-
-#[inline(always)]
-const fn v4(word: u32) -> Address {
-    Address::v4(word.to_ne_bytes())
+fn policy<'k, I: Ip, K: Kernel>(kernel: &'k K, ip: &I) -> Option<&'k Service> {
+    let vip = ip.destination();
+    if !I::may_be_listed(&vip) {
+        return None;
+    }
+    service::find(kernel, kernel.node().service_mask, &vip, [0; 2], TCP)
 }

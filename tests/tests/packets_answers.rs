@@ -98,7 +98,7 @@ fn a_large_packet_that_may_be_fragmented_is_the_kernels() {
         let segment = Segment {
             destination: EDGE,
             fragment: 0,
-            payload: vec![0xa5; 700],
+            payload: vec![0xa5; 1300],
             ..Segment::to_service(flags::ACK)
         };
         let rewritten = Segment { destination: BACKENDS[5].address, ..segment.clone() };

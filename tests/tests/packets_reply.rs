@@ -7,7 +7,7 @@ use bg_common::reason::Reason;
 use bg_tests::packets::craft::Mac;
 use bg_tests::packets::world::{
     BACKENDS, CLIENT, CLIENT_MAC, EXCLUDED, EXCLUDED_CLIENT, NODE, PLAIN, SILENT_CLIENT, THIN_CLIENT,
-    THIN_MAC, WEB,
+    THIN_MAC, THIN_MTU, WEB,
 };
 use bg_tests::packets::{Action, Rig, Segment, flags};
 
@@ -131,8 +131,11 @@ fn a_reply_without_hops_left_is_the_kernels() {
 #[test]
 fn a_reply_that_is_too_large_is_the_kernels() {
     Rig::run("large", |rig| {
-        let reply =
-            Segment { destination: THIN_CLIENT, payload: vec![9; 561], ..from_backend(0, flags::ACK) };
+        let reply = Segment {
+            destination: THIN_CLIENT,
+            payload: vec![9; usize::from(THIN_MTU) - 39],
+            ..from_backend(0, flags::ACK)
+        };
         rig.expect_untouched(&reply.bytes(), Reason::ReturnTooBig);
         let loose = Segment { fragment: 0, ..reply };
         let rewritten = Segment { source: WEB, ..loose.clone() };

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::world::{Backend, CLIENT, CLIENT_MAC, WAN_MAC, WEB};
+use super::world::{Backend, CLIENT, CLIENT_MAC, WAN_MAC, WEB, v6};
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -91,6 +91,12 @@ impl Segment {
             ip_error: 0,
             tcp_error: 0,
         }
+    }
+
+    /// The same segment over IPv6.
+    #[must_use]
+    pub fn over_v6(&self) -> Self {
+        Self { source: v6(self.source), destination: v6(self.destination), ..self.clone() }
     }
 
     /// The segment as it leaves by the device with address `device` towards `backend`.

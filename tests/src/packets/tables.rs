@@ -15,7 +15,7 @@ use bg_common::{ring, service};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::craft::Mac;
-use super::world::{BACKENDS, SERVICES, VIPS};
+use super::world::{BACKENDS, SERVICES, V6_SERVICE, VIPS};
 
 /// Slots in every ring of the cases.
 const RING: u32 = 5;
@@ -52,8 +52,10 @@ impl Tables {
             }
             self.ring(number as u16, 2, None)?;
         }
-        self.ring(4, 0, None)?;
-        self.ring(4, 1, None)?;
+        for unready in [4, 4 + V6_SERVICE] {
+            self.ring(unready, 0, None)?;
+            self.ring(unready, 1, None)?;
+        }
         for (vip, drops) in VIPS {
             self.service(SocketAddr::new(vip, 0), 0, 0, u8::from(drops))?;
         }

@@ -1,7 +1,7 @@
 //! The small world of the packet cases: a node with three devices, clients behind `wan`, backends behind
 //! `lan`, a backend behind a narrow link, and services that show one thing each.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::craft::Mac;
 use crate::lab::namespace::Namespace;
@@ -15,16 +15,34 @@ const fn socket(a: u8, b: u8, c: u8, d: u8, port: u16) -> SocketAddr {
     SocketAddr::new(ip(a, b, c, d), port)
 }
 
+/// The IPv6 address that stands beside an IPv4 address of this world: it has the same neighbour, and whatever
+/// has the one has the other.
+pub const fn v6(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(v6_ip(address.ip()), address.port())
+}
+
+/// As [`v6`], without a port.
+pub const fn v6_ip(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            let (high, low) = ((a as u16) << 8 | b as u16, (c as u16) << 8 | d as u16);
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, high, 0, 0, 0, 0, low))
+        }
+        IpAddr::V6(_) => address,
+    }
+}
+
 /// The node's device towards clients, on which every packet of the cases arrives.
 pub const WAN_MAC: Mac = [2, 0, 0, 0, 0, 1];
 /// The node's device towards backends.
 pub const LAN_MAC: Mac = [2, 0, 0, 0, 0, 2];
-/// The node's device with an MTU of 600.
+/// The node's device with the least MTU that IPv6 allows.
 pub const THIN_MAC: Mac = [2, 0, 0, 0, 0, 3];
 /// The neighbour that every client is.
 pub const CLIENT_MAC: Mac = [2, 0, 0, 0, 9, 7];
 /// MTU of the narrow link.
-pub const THIN_MTU: u16 = 600;
+pub const THIN_MTU: u16 = 1280;
 
 /// The client.
 pub const CLIENT: SocketAddr = socket(192, 0, 2, 7, 40_000);
@@ -64,8 +82,7 @@ pub struct Backend {
     pub environment: u8,
 }
 
-/// Backends by their number in `BACKENDS`.
-pub const BACKENDS: [Backend; 8] = [
+const V4_BACKENDS: [Backend; 8] = [
     Backend { address: socket(10, 0, 1, 1, 8080), mac: [2, 0, 0, 0, 1, 1], service: 0, environment: 0 },
     Backend { address: socket(10, 0, 2, 1, 8080), mac: [2, 0, 0, 0, 2, 1], service: 0, environment: 1 },
     Backend { address: socket(10, 0, 1, 1, 8081), mac: [2, 0, 0, 0, 1, 1], service: 1, environment: 0 },
@@ -76,31 +93,63 @@ pub const BACKENDS: [Backend; 8] = [
     Backend { address: socket(10, 9, 9, 9, 80), mac: [0; 6], service: 3, environment: 1 },
 ];
 
+/// Backends by their number in `BACKENDS`: those of IPv4, and from [`V6_BACKEND`] on those of IPv6.
+pub const BACKENDS: [Backend; 16] = {
+    let mut both = [V4_BACKENDS[0]; 16];
+    let mut number = 0;
+    while number < V6_BACKEND {
+        let backend = V4_BACKENDS[number];
+        both[number] = backend;
+        both[number + V6_BACKEND] =
+            Backend { address: v6(backend.address), service: backend.service + V6_SERVICE, ..backend };
+        number += 1;
+    }
+    both
+};
+/// The first backend of IPv6.
+pub const V6_BACKEND: usize = 8;
+/// The first service of IPv6.
+pub const V6_SERVICE: u16 = 5;
+
 /// The backend that was never heard of.
 pub const SILENT: usize = 4;
 
-/// Services by number, with their deployments.
-pub const SERVICES: [(SocketAddr, u16); 5] = [(WEB, 0), (PLAIN, 0), (EDGE, 1), (ODD, 2), (UNREADY, 3)];
+/// Services by number, with their deployments: those of IPv4, and from [`V6_SERVICE`] on those of IPv6, which
+/// switch together with them.
+pub const SERVICES: [(SocketAddr, u16); 10] = [
+    (WEB, 0),
+    (PLAIN, 0),
+    (EDGE, 1),
+    (ODD, 2),
+    (UNREADY, 3),
+    (v6(WEB), 0),
+    (v6(PLAIN), 0),
+    (v6(EDGE), 1),
+    (v6(ODD), 2),
+    (v6(UNREADY), 3),
+];
 /// VIPs, and whether they drop what is sent to a port that is no service.
-pub const VIPS: [(IpAddr, bool); 4] = [
+pub const VIPS: [(IpAddr, bool); 8] = [
     (ip(203, 0, 113, 10), false),
     (ip(203, 0, 113, 11), true),
     (ip(203, 0, 113, 12), false),
     (ip(203, 0, 113, 13), false),
+    (v6_ip(ip(203, 0, 113, 10)), false),
+    (v6_ip(ip(203, 0, 113, 11)), true),
+    (v6_ip(ip(203, 0, 113, 12)), false),
+    (v6_ip(ip(203, 0, 113, 13)), false),
 ];
 
 /// Makes the devices, with addresses and neighbours. Nothing is sent: the far ends only make the links
 /// come up.
 pub fn build(namespace: &Namespace) -> Result<()> {
     // The far ends would introduce themselves by IPv6, and those packets would be counted.
-    for scope in ["all", "default"] {
-        namespace.sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
-    }
+    namespace.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
     namespace.ip(&["link", "set", "lo", "up"])?;
-    for (device, mac, address, mtu) in [
-        ("wan", WAN_MAC, "192.0.2.1/24", 1500),
-        ("lan", LAN_MAC, "10.0.0.1/16", 1500),
-        ("thin", THIN_MAC, "10.3.0.1/16", THIN_MTU),
+    for (device, mac, address, v6_address, mtu) in [
+        ("wan", WAN_MAC, "192.0.2.1/24", "2001:db8:c000::201/120", 1500),
+        ("lan", LAN_MAC, "10.0.0.1/16", "2001:db8:a00::1/112", 1500),
+        ("thin", THIN_MAC, "10.3.0.1/16", "2001:db8:a03::1/112", THIN_MTU),
     ] {
         let far = format!("{device}-far");
         let mac = text(mac);
@@ -108,7 +157,11 @@ pub fn build(namespace: &Namespace) -> Result<()> {
         namespace.ip(&["link", "set", device, "mtu", &mtu.to_string(), "up"])?;
         namespace.ip(&["link", "set", &far, "up"])?;
         namespace.ip(&["addr", "add", address, "dev", device])?;
-        namespace.sysctl(&format!("net/ipv4/conf/{device}/forwarding"), "1")?;
+        namespace.sysctl(&format!("net/ipv6/conf/{device}/disable_ipv6"), "0")?;
+        namespace.ip(&["addr", "add", v6_address, "dev", device, "nodad"])?;
+        for version in ["ipv4", "ipv6"] {
+            namespace.sysctl(&format!("net/{version}/conf/{device}/forwarding"), "1")?;
+        }
         // A reply that goes to the kernel carries the VIP as its source, which may be a local address.
         namespace.sysctl(&format!("net/ipv4/conf/{device}/accept_local"), "1")?;
         namespace.sysctl(&format!("net/ipv4/conf/{device}/rp_filter"), "0")?;
@@ -123,9 +176,10 @@ pub fn build(namespace: &Namespace) -> Result<()> {
         (BACKENDS[5].address.ip(), BACKENDS[5].mac, "thin"),
     ] {
         neighbour(namespace, address, mac, device)?;
+        neighbour(namespace, v6_ip(address), mac, device)?;
     }
-    namespace.ip(&["neigh", "replace", "192.0.2.130", "lladdr", &text(CLIENT_MAC), "dev", "wan"])?;
-    Ok(())
+    neighbour(namespace, EXCLUDED_CLIENT.ip(), CLIENT_MAC, "wan")?;
+    neighbour(namespace, v6_ip(EXCLUDED_CLIENT.ip()), CLIENT_MAC, "wan")
 }
 
 /// Makes a neighbour known for good.
