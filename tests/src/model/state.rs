@@ -36,8 +36,8 @@ pub struct State {
     pub recent: [u64; 2],
     /// The element of `DEPLOYMENTS`.
     pub live: [u64; 4],
-    /// The first two flows in the one bucket of `CENSUS`.
-    pub census: [[u64; 2]; 2],
+    /// The one bucket of `CENSUS`.
+    pub census: [[u64; 2]; 4],
     // The agent.
     /// What it is about to do.
     pub agent: Agent,

@@ -118,7 +118,7 @@ impl<M: Machine> World<M> {
             pins,
             recent: [0; 2],
             live: [0; 4],
-            census: [[0; 2]; 2],
+            census: [[0; 2]; 4],
             agent: Agent::Idle,
             motive: 0,
             cleared: true,
@@ -506,7 +506,7 @@ impl<M: Machine> World<M> {
                 // Whoever lives says something before the time of a closing pin is over; whoever opens a
                 // connection, before a SYN's time is over; and nobody is silent for longer than a pin lives.
                 let speaks = thing == Thing::DeadPin || bg_common::meta::Meta(pin[3]).closing();
-                (!opening && !(speaks && live.is_some())).then_some(())?;
+                (!(opening || speaks && live.is_some())).then_some(())?;
                 grow_old(&mut pin[3], if thing == Thing::Pin { OLD } else { DEAD })?;
             }
             Thing::OtherPin => {
