@@ -219,10 +219,12 @@ impl<T: Tables> Situation<'_, T> {
             return self.open_in_base(sealed, false);
         }
         let Some(pin) = pin else {
-            if self.control.current().slot == self.control.base().slot {
+            let backend = self.ring(self.control.current().slot)?;
+            // Where both rings agree, a pin would say what base says: a change inside an environment, or a
+            // canary step, needs pins for the slots that it moves and no others.
+            if self.base() == Ok(backend) {
                 return self.open_in_base(sealed, false);
             }
-            let backend = self.ring(self.control.current().slot)?;
             let meta = Meta::new(self.tables.seconds(), self.service.id, self.slot as u16);
             let overwrite = self.tables.mutated(Mutant::InsertionOverwrites);
             return match pin::insert(self.tables, self.flow, Hold::new(isn, backend), meta) {

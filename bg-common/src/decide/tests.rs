@@ -76,6 +76,28 @@ fn a_flow_opened_before_a_flip_stays_and_one_opened_after_goes_to_current() {
 }
 
 #[test]
+fn a_ring_that_moves_some_slots_needs_pins_for_those_alone() {
+    let host = Host::default();
+    let service = host.service(0);
+    // Ring 2 is ring 0 with every other slot led to green.
+    let ids: [BackendId; RING_SIZE as usize] = core::array::from_fn(|i| if i % 2 == 0 { 0 } else { 2 });
+    for (i, element) in ring::pack(&ids).enumerate() {
+        host.rings[(service.ring_base + 2 * service.ring_stride) as usize + i].store(element, SeqCst);
+    }
+    host.set(0, Phase::Drain, BLUE, (2, Blue));
+    for number in 1..200 {
+        let flow = host.flow(number);
+        let pins = host.used_pins().count();
+        let backend = go(&host, &flow, &syn(7)).unwrap();
+        assert_eq!(backend, ids[ring::slot(flow.hash, RING_SIZE) as usize]);
+        let pinned = host.used_pins().count() > pins;
+        assert_eq!(pinned, environment(backend) == Green);
+        assert_eq!(recent::has(&host, 0, &flow, 7), !pinned, "what goes to base is remembered");
+        assert_eq!(go(&host, &flow, &data(8)), Ok(backend));
+    }
+}
+
+#[test]
 fn a_syn_sent_before_the_flip_and_again_after_it_goes_where_it_went() {
     let host = Host::default();
     let flow = host.flow(1);
