@@ -68,6 +68,10 @@ impl Snapshot {
             return None;
         }
         let (half, established) = (pin.half.load(), pin.established.load());
+        if half | established == 0 {
+            // A processor is just filling it.
+            return None;
+        }
         Some(Self { tag, half, established, meta: Meta(pin.meta.load()) })
     }
 

@@ -271,8 +271,9 @@ impl<T: Tables> Situation<'_, T> {
             Some(half) if half.isn() == isn && pin.tag.load() == self.flow.tag => {
                 Ok(self.opened(half.backend()))
             }
-            Some(_) if pin.tag.load() == self.flow.tag => Err(Reason::PinBusy),
-            _ => self.open_in_base(sealed, true),
+            // Another SYN was first, or the agent is freeing the pin and may yet give it back with this very
+            // half in it: to send the SYN to base now would part it from what follows. It is sent again.
+            _ => Err(Reason::PinBusy),
         }
     }
 
