@@ -9,7 +9,7 @@ use bg_ebpf::kernel::Answer;
 use bg_tests::twin::{Difference, Pair, Plan, run};
 
 /// Packets of a run.
-const PACKETS: u64 = 150_000;
+const PACKETS: u64 = 250_000;
 /// At least so many in each phase, and for each reason that a test run can reach.
 const LEAST: u64 = 1000;
 
