@@ -56,12 +56,14 @@ pub fn add<T: Tables>(tables: &T, deployment: u16, flow: &Flow, isn: u32) {
     let node = tables.node();
     let Some(line) = tables.deployment(deployment) else { return };
     let Place { word, bits } = place(&node.key, node.recent_mask, flow, known(tables, isn));
-    if let Some(word) = tables.recent(index(node.recent_mask, deployment, active(line), word))
+    let index = index(node.recent_mask, deployment, active(line), word);
+    if let Some(word) = tables.recent(index)
         && let held = word.load()
         && held & bits != bits
     {
         if tables.mutated(Mutant::PlainFilterWrite) {
-            return word.store(held | bits);
+            // Looked up once more, so that there is time between.
+            return tables.recent(index).map_or((), |word| word.store(held | bits));
         }
         // Not a plain write: another processor may set bits of the same word.
         word.or(bits);

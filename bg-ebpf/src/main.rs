@@ -4,6 +4,8 @@
 #![feature(asm_experimental_arch)]
 
 mod maps;
+#[cfg(feature = "mutants")]
+mod mutants;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action;

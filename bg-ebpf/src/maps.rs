@@ -29,6 +29,9 @@ use bg_common::tables::{Line, Tables, Word};
 use bg_ebpf::kernel::{Answer, Hop, Kernel, Query, Version};
 use bg_ebpf::packet::Macs;
 
+#[cfg(feature = "mutants")]
+use crate::mutants;
+
 /// `BPF_F_MMAPABLE`: the agent maps these into its memory.
 const MAPPED: u32 = 1 << 10;
 
@@ -152,7 +155,10 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn control(&self, deployment: u16) -> Control {
-        Control(CONTROL.get(deployment.into()).map_or(0, Word::load))
+        let word = CONTROL.get(deployment.into()).map_or(0, Word::load);
+        #[cfg(feature = "mutants")]
+        mutants::pass(mutants::Place::Word);
+        Control(word)
     }
 
     #[inline(always)]
@@ -177,11 +183,15 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn pin_lock(&self, index: u32) -> Option<&Shared> {
+        #[cfg(feature = "mutants")]
+        mutants::pass(mutants::Place::PinLock);
         PIN_LOCKS.get(index)
     }
 
     #[inline(always)]
     fn recent(&self, index: u32) -> Option<&Shared> {
+        #[cfg(feature = "mutants")]
+        mutants::pass(mutants::Place::Recent);
         RECENT.get(index)
     }
 
@@ -195,8 +205,18 @@ impl Tables for Maps<'_> {
         load(word)
     }
 
+    #[cfg(feature = "mutants")]
+    #[inline(always)]
+    fn mutated(&self, mutant: bg_common::mutant::Mutant) -> bool {
+        mutants::mutated(mutant)
+    }
+
     #[inline(always)]
     fn nanoseconds(&self) -> u64 {
+        #[cfg(feature = "mutants")]
+        if let Some(now) = mutants::clock() {
+            return now;
+        }
         // Read once per packet, and only if somebody asks: it costs more than a look at a table. It
         // cannot be 0, which was the moment the machine was switched on.
         if self.clock.get() == 0 {
