@@ -7,7 +7,7 @@ use aya_build::{Package, Toolchain};
 const LINKED: &str = "bluegreen-bpf";
 
 /// Builds the program with these features and leaves it in the build script's output directory.
-pub fn build(features: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn build(features: &[&str]) -> anyhow::Result<()> {
     println!("cargo:rerun-if-env-changed=BLUEGREEN_BPF_TOOLCHAIN");
     println!("cargo:rerun-if-changed=../bg-common/src");
     println!("cargo:rerun-if-changed=../Cargo.lock");

@@ -57,3 +57,29 @@ mutants! {
     PlainFilterWrite = 22, "plain-filter-write", "Bits of the SYN memory are set by a plain write.";
     RingWithoutGrace = 23, "ring-without-grace", "A ring slot is reused without a grace period.";
 }
+
+/// A place in the program at which tests may stop a packet, to let something else happen meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stop {
+    /// It has read its control word, and nothing else.
+    Word = 1,
+    /// It asks for the lock of its flow's pin.
+    PinLock = 2,
+    /// It looks up a word of the SYN memory.
+    Recent = 3,
+}
+
+/// What a test and a stopped packet tell one another: elements of the program's map `GATE`.
+pub mod gate {
+    /// The packet that comes for the n-th time to the place stops there; 0: none does.
+    pub const LEFT: u32 = 0;
+    /// A packet stands there.
+    pub const STANDS: u32 = 1;
+    /// It may go on.
+    pub const OPEN: u32 = 2;
+    /// How often the control word was looked at.
+    pub const LOOKS: u32 = 3;
+    /// Elements.
+    pub const ELEMENTS: u32 = 4;
+}

@@ -31,6 +31,8 @@ use bg_ebpf::packet::Macs;
 
 #[cfg(feature = "mutants")]
 use crate::mutants;
+#[cfg(feature = "mutants")]
+use bg_common::mutant::Stop;
 
 /// `BPF_F_MMAPABLE`: the agent maps these into its memory.
 const MAPPED: u32 = 1 << 10;
@@ -157,7 +159,7 @@ impl Tables for Maps<'_> {
     fn control(&self, deployment: u16) -> Control {
         let word = CONTROL.get(deployment.into()).map_or(0, Word::load);
         #[cfg(feature = "mutants")]
-        mutants::pass(mutants::Place::Word);
+        mutants::pass(Stop::Word);
         Control(word)
     }
 
@@ -184,14 +186,14 @@ impl Tables for Maps<'_> {
     #[inline(always)]
     fn pin_lock(&self, index: u32) -> Option<&Shared> {
         #[cfg(feature = "mutants")]
-        mutants::pass(mutants::Place::PinLock);
+        mutants::pass(Stop::PinLock);
         PIN_LOCKS.get(index)
     }
 
     #[inline(always)]
     fn recent(&self, index: u32) -> Option<&Shared> {
         #[cfg(feature = "mutants")]
-        mutants::pass(mutants::Place::Recent);
+        mutants::pass(Stop::Recent);
         RECENT.get(index)
     }
 

@@ -9,7 +9,8 @@ use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
-use bg_common::mutant::Mutant;
+use bg_common::mutant::gate::{self, LEFT, LOOKS, OPEN, STANDS};
+use bg_common::mutant::{Mutant, Stop};
 
 /// The mutant, by its number; 0 is the rule as it is.
 #[unsafe(no_mangle)]
@@ -17,34 +18,13 @@ static MUTANT: u8 = 0;
 /// What the clock shows; 0 is the kernel's clock.
 #[unsafe(no_mangle)]
 static CLOCK: u64 = 0;
-/// The [`Place`] at which packets may be stopped; 0 is nowhere.
+/// The [`Stop`] at which packets may be stopped; 0 is nowhere.
 #[unsafe(no_mangle)]
 static STOP_AT: u8 = 0;
 
-/// What the tests and the program tell one another: [`LEFT`] and the others.
+/// What a test and a stopped packet tell one another: [`gate`].
 #[map]
-static GATE: Array<u64> = Array::with_max_entries(4, 0);
-
-/// The packet that comes for the n-th time to the place stops there; 0: none does.
-const LEFT: u32 = 0;
-/// A packet stands there.
-const STANDS: u32 = 1;
-/// It may go on.
-const OPEN: u32 = 2;
-/// How often the control word was looked at.
-const LOOKS: u32 = 3;
-
-/// A place at which a packet may be stopped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Place {
-    /// Its control word is read, and nothing else.
-    Word = 1,
-    /// It asks for the lock of its flow's pin.
-    PinLock = 2,
-    /// It looks up a word of the SYN memory.
-    Recent = 3,
-}
+static GATE: Array<u64> = Array::with_max_entries(gate::ELEMENTS, 0);
 
 #[inline(always)]
 pub(crate) fn mutated(mutant: Mutant) -> bool {
@@ -61,8 +41,8 @@ pub(crate) fn clock() -> Option<u64> {
 
 /// A packet comes to a place, and may be stopped there, for at most a quarter of a second.
 #[inline(always)]
-pub(crate) fn pass(place: Place) {
-    if place == Place::Word {
+pub(crate) fn pass(place: Stop) {
+    if place == Stop::Word {
         count();
     }
     // SAFETY: as above.

@@ -109,12 +109,12 @@ pub fn check(setup: Setup, limits: Limits, progress: impl Fn(usize, usize, Durat
 pub fn shortened(setup: Setup, actions: &[Action]) -> (Fault, Vec<Action>) {
     let world = World::new(setup, Host(setup));
     let mut kept = actions.to_vec();
-    let mut fault = replay(&world, &kept).expect("a trace that was found leads to what was found");
+    let mut fault = replay(&world, &kept).fault.expect("a trace that was found leads to what was found");
     let mut at = 0;
     while at < kept.len() {
         let mut shorter = kept.clone();
         shorter.remove(at);
-        if let Some(found) = replay(&world, &shorter) {
+        if let Some(found) = replay(&world, &shorter).fault {
             (kept, fault, at) = (shorter, found, 0);
         } else {
             at += 1;
@@ -123,15 +123,30 @@ pub fn shortened(setup: Setup, actions: &[Action]) -> (Fault, Vec<Action>) {
     (fault, kept)
 }
 
-/// What a trace violates, if all of it is possible.
-pub fn replay<M: Machine>(world: &World<M>, actions: &[Action]) -> Option<Fault> {
+/// What became of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// The property that it violates.
+    pub fault: Option<Fault>,
+    /// How many of its actions were possible; with another rule or another agent some are not.
+    pub taken: usize,
+}
+
+/// Takes a trace's actions one after the other, up to a violation. What is not possible when its turn comes
+/// is left out.
+pub fn replay<M: Machine>(world: &World<M>, actions: &[Action]) -> Replayed {
     let mut state = world.start();
     let mut possible = Vec::new();
+    let mut taken = 0;
     for action in actions {
         possible.clear();
         world.actions(&state, &mut possible);
-        possible.contains(action).then_some(())?;
-        state = world.next(&state, *action)?;
+        if possible.contains(action)
+            && let Some(next) = world.next(&state, *action)
+        {
+            state = next;
+            taken += 1;
+        }
     }
-    state.fault
+    Replayed { fault: state.fault, taken }
 }

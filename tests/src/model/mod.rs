@@ -13,14 +13,17 @@
 mod agent;
 pub mod cases;
 pub mod check;
+pub mod gate;
 mod judge;
+pub mod kernel;
 pub mod machine;
+mod mapped;
 pub mod setup;
 pub mod slate;
 pub mod state;
 pub mod world;
 
-pub use check::{Finding, Limits, check, replay, shortened};
+pub use check::{Finding, Limits, Replayed, check, replay, shortened};
 pub use setup::Setup;
 pub use state::{Fault, State};
 pub use world::{Action, World};

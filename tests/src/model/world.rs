@@ -329,7 +329,7 @@ impl<M: Machine> World<M> {
     }
 
     /// A packet as the node sees it; `None` if there is none such now.
-    fn seen(&self, s: &State, packet: Packet) -> Option<Seen> {
+    pub fn seen(&self, s: &State, packet: Packet) -> Option<Seen> {
         let client = u8::from(packet == Packet::OtherSyn);
         let flow = self.flows[usize::from(client)];
         let mut from = None;
