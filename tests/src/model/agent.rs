@@ -6,10 +6,11 @@ use bg_common::control::{Control, Environment, Phase, Ring, SEAL_TICKS};
 use bg_common::mutant::Mutant;
 use bg_userspace::rollout::{self, Motive, Next, View};
 
+use super::action::Action;
 use super::machine::{Machine, Task};
-use super::setup::{FRESH, HORIZON, SYN_LIFETIME};
+use super::setup::{FRESH, HORIZON, SYN_LIFETIME, now_ticks};
 use super::state::{Agent, Client, OWN, Packet, State, environment};
-use super::world::{Action, World, now_ticks};
+use super::world::World;
 
 /// What the agent may do now.
 pub(super) fn actions<M: Machine>(world: &World<M>, s: &State, actions: &mut Vec<Action>) {

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
+use super::action::Action;
 use super::machine::{Host, Machine};
 use super::setup::Setup;
 use super::state::{Fault, State};
-use super::world::{Action, World};
+use super::world::World;
 
 /// How far to search.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use super::agent;
 use super::machine::{Machine, Seen, Task, Went};
 use super::setup::{FRESH, KEY, OLD, TAKEN};
 use super::state::{Client, Fault, ISNS, OWN, Packet, Server, Stage, State, environment, flows};
-use super::world::{World, may_wait};
+use super::world::World;
 
 impl Fault {
     /// All of them.
@@ -142,4 +142,9 @@ fn opens_in_time<M: Machine>(world: &World<M>, s: &State, isn: u8) -> bool {
     let Ok(backend) = went else { return false };
     s.servers = [Server::None; 4];
     pass(world, &mut s, Segment { sequence: first + 1, ..Segment::ACK }) == Ok(backend)
+}
+
+/// What a SYN may lead to besides a backend.
+fn may_wait(reason: Reason) -> bool {
+    matches!(reason, Reason::PinBusy | Reason::Sealed)
 }

@@ -78,6 +78,12 @@ pub const VIP: ([u8; 4], u16) = ([203, 0, 113, 10], 443);
 pub const NOW: u64 = 1 << 50;
 /// A stamp of now, seconds.
 pub const FRESH: u64 = NOW >> 30;
+/// The clock, in the ticks of a seal.
+#[must_use]
+pub const fn now_ticks() -> u32 {
+    bg_common::tables::ticks(NOW)
+}
+
 /// How long ago an old stamp is: more than a SYN and a closing pin live.
 pub const OLD: u64 = 200;
 /// How long ago a dead stamp is: more than anything lives.
