@@ -45,4 +45,13 @@ impl Bare {
     pub fn program(&mut self) -> &mut Xdp {
         program::program(&mut self.ebpf).expect("the program that was loaded")
     }
+
+    /// All of it at once, for several threads.
+    ///
+    /// # Panics
+    /// Never, as above.
+    pub fn parts(&mut self) -> (&Xdp, &Maps, &mut Grace) {
+        let program = program::program(&mut self.ebpf).expect("the program that was loaded");
+        (program, &self.maps, &mut self.grace)
+    }
 }
