@@ -8,6 +8,7 @@ use crate::service;
 use core::sync::atomic::Ordering::SeqCst;
 
 mod history;
+mod rate;
 
 const BLUE: (u8, Environment) = (0, Blue);
 const GREEN: (u8, Environment) = (1, Green);
