@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use bg_common::abi::{BackendCounter, Counter};
 use bg_ebpf::kernel::Answer;
-use bg_tests::twin::{Difference, Pair, Plan, run};
+use bg_tests::twin::{Difference, Pair, Plan, run, stress};
+use bg_userspace::datapath::PROGRAM;
 
 /// Packets of a run.
 const PACKETS: u64 = 250_000;
@@ -90,4 +91,12 @@ fn another_world_is_a_difference() {
         });
         eprintln!("{what}: {}", found.expect_err(what).what);
     }
+}
+
+/// Two processors at once, and the agent beside them.
+#[test]
+fn two_processors_agree_on_one_pin_and_lose_no_bit() {
+    let plan = Plan::from_environment(20_000);
+    let seen = stress("stress", &mut aya::EbpfLoader::new(), PROGRAM, plan.seed, plan.packets);
+    eprintln!("{:?}", seen.expect("two processors at once"));
 }

@@ -336,7 +336,7 @@ fn nth(first: IpAddr, n: u8) -> IpAddr {
 }
 
 /// Where a segment that went out as `bytes` is sent to.
-fn destination(segment: &Segment, bytes: &[u8]) -> SocketAddr {
+pub(super) fn destination(segment: &Segment, bytes: &[u8]) -> SocketAddr {
     let ip = 14 + 4 * segment.tags.len();
     let (address, tcp): (IpAddr, usize) = match segment.destination {
         SocketAddr::V4(_) => {

@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 use aya::EbpfLoader;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{LpmTrie, MapData, PerCpuArray};
-use aya::programs::XdpMode;
+use aya::programs::{Xdp, XdpMode};
 use bg_common::abi::{Address, Backend, BackendCounter, Counter, NextHop, Node};
 use bg_ebpf::host::Host;
+use bg_userspace::config::Limits;
 use bg_userspace::datapath::{Bare, Grace, Maps};
 
-use super::node::LIMITS;
 use super::world::Device;
 use crate::lab::namespace::Namespace;
 use crate::packets::rig::{Received, index, run_once};
@@ -29,10 +29,15 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads `object` with the loader's other settings, and attaches it to the world's devices, because a
+    /// Loads `object` with the loader's other settings and maps for these limits, and attaches it to the world's devices, because a
     /// test run takes as ingress only a device with XDP on. The calling thread is in their namespace.
-    pub fn load(loader: &mut EbpfLoader<'_>, object: &[u8], namespace: &Namespace) -> Result<Self> {
-        let mut bare = Bare::load(loader, object, &LIMITS).context("load the program")?;
+    pub fn load(
+        loader: &mut EbpfLoader<'_>,
+        object: &[u8],
+        limits: &Limits,
+        namespace: &Namespace,
+    ) -> Result<Self> {
+        let mut bare = Bare::load(loader, object, limits).context("load the program")?;
         let mut devices = [0; 3];
         for (device, at) in Device::ALL.into_iter().zip(&mut devices) {
             bare.program()
@@ -85,9 +90,9 @@ impl Kernel {
         &self.bare.maps
     }
 
-    /// The mapped maps and their barrier.
-    pub const fn agent(&mut self) -> (&Maps, &mut Grace) {
-        (&self.bare.maps, &mut self.bare.grace)
+    /// The program, the mapped maps and their barrier, for several threads.
+    pub fn parts(&mut self) -> (&Xdp, &Maps, &mut Grace) {
+        self.bare.parts()
     }
 
     /// Lets a packet arrive.

@@ -13,8 +13,10 @@ mod node;
 mod oddity;
 mod pair;
 mod plan;
+mod race;
 mod random;
 mod steps;
+mod stress;
 mod tally;
 pub mod world;
 
@@ -23,4 +25,5 @@ pub use kernel::Kernel;
 pub use pair::{Pair, Sent};
 pub use plan::{Plan, run};
 pub use random::Random;
+pub use stress::{Seen, stress};
 pub use tally::Tally;

@@ -17,8 +17,10 @@ use super::world::{
     self, BACKENDS, DEPLOYMENTS, Device, EXCLUDED, EXCLUDING, REMOVED, RING, SERVICES, VIPS, WAYS, Way,
 };
 
-/// Buckets of `PINS` and of `CENSUS`: few, so that both get full.
-const BUCKETS: u32 = 16;
+/// Buckets of `PINS`: few, so that they get full.
+pub(super) const BUCKETS: u32 = 16;
+/// Buckets of `CENSUS`: likewise.
+const CENSUS: u32 = 16;
 /// Words of a filter of `RECENT`.
 const RECENT: u32 = 128;
 /// `BACKENDS` has room for so many.
@@ -26,19 +28,22 @@ const ROOM: u32 = 16;
 const TCP: u8 = 6;
 
 /// The limits that give the kernel's maps the same sizes.
-pub(super) const LIMITS: Limits = Limits {
-    deployments: DEPLOYMENTS as u32,
-    services: ENTRIES as u32 / 4,
-    backends: ROOM,
-    ring_entries: SERVICES.len() as u32 * 3 * RING as u32,
-    pins: BUCKETS * pin::PINS_PER_BUCKET as u32,
-    census: BUCKETS * 4,
-    syn_memory: RECENT as u64 * 8,
-};
+pub(super) fn limits(buckets: u32) -> Limits {
+    Limits {
+        deployments: DEPLOYMENTS.into(),
+        services: ENTRIES as u32 / 4,
+        backends: ROOM,
+        ring_entries: SERVICES.len() as u32 * 3 * RING as u32,
+        pins: buckets * pin::PINS_PER_BUCKET as u32,
+        census: CENSUS * 4,
+        syn_memory: u64::from(RECENT) * 8,
+    }
+}
 
-/// The world's node, with the devices' indices; every service but the last one is steady on blue.
-pub(super) fn host(devices: [u32; 3]) -> Host {
-    let mut host = Host::new(tables());
+/// The world's node, with the devices' indices and so many buckets of pins; every service but the last one is
+/// steady on blue.
+pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
+    let mut host = Host::new(tables(buckets));
     for (id, service) in (0..).zip(SERVICES) {
         host.add_service(entry_of(id));
         for ring in 0..3 {
@@ -132,15 +137,15 @@ pub(super) fn entry_of(id: u16) -> abi::Service {
     }
 }
 
-fn tables() -> host::Host {
+fn tables(buckets: u32) -> host::Host {
     host::Host {
         node: Node {
             key: KEY,
             service_mask: 0,
             endpoint_mask: 0,
-            pin_mask: BUCKETS - 1,
+            pin_mask: buckets - 1,
             recent_mask: RECENT - 1,
-            census_mask: BUCKETS - 1,
+            census_mask: CENSUS - 1,
             no_pins: 0,
             vip_policy: 1,
             pad: [0; 2],
@@ -150,10 +155,10 @@ fn tables() -> host::Host {
         deployments: (0..DEPLOYMENTS).map(|_| line()).collect(),
         rings: zeros(ring_at(SERVICES.len() as u16, 0)),
         backends: (0..ROOM as u16).map(backend).collect(),
-        pins: (0..BUCKETS).map(|_| array::from_fn(|_| Pin::default())).collect(),
+        pins: (0..buckets).map(|_| array::from_fn(|_| Pin::default())).collect(),
         locks: zeros(pin::LOCKS as usize),
         recent: zeros(usize::from(DEPLOYMENTS) * 2 * RECENT as usize),
-        census: (0..BUCKETS).map(|_| line()).collect(),
+        census: (0..CENSUS).map(|_| line()).collect(),
         nanoseconds: AtomicU64::new(0),
     }
 }

@@ -82,10 +82,9 @@ impl<'n> Pair<'n> {
         world::build(&namespace).expect("make devices, routes and neighbours");
         let run = || {
             // Counters and next hops are a processor's own.
-            let mut here = rustix::thread::CpuSet::new();
-            here.set(rustix::thread::sched_getcpu());
-            rustix::thread::sched_setaffinity(None, &here).expect("stay on one processor");
-            let kernel = Kernel::load(&mut aya::EbpfLoader::new(), PROGRAM, &namespace);
+            stay_on(rustix::thread::sched_getcpu());
+            let kernel =
+                Kernel::load(&mut aya::EbpfLoader::new(), PROGRAM, &node::limits(node::BUCKETS), &namespace);
             let mut pair = Pair::new(kernel.expect("load the program"), &namespace);
             act(&mut pair)
         };
@@ -93,7 +92,7 @@ impl<'n> Pair<'n> {
     }
 
     fn new(mut kernel: Kernel, namespace: &'n Namespace) -> Self {
-        let host = node::host(kernel.devices);
+        let host = node::host(kernel.devices, node::BUCKETS);
         kernel.fill(&host).expect("fill the program's tables");
         let counters = host.counters.iter().map(std::cell::Cell::get).collect();
         let backends = host.backend_counters.iter().map(std::cell::Cell::get).collect();
@@ -231,6 +230,13 @@ impl<'n> Pair<'n> {
             hop.set(self.kernel.next_hop(index as u32, hop.get().jiffies).expect("read NEXTHOP"));
         }
     }
+}
+
+/// Keeps the calling thread on one processor.
+pub(super) fn stay_on(processor: usize) {
+    let mut here = rustix::thread::CpuSet::new();
+    here.set(processor);
+    rustix::thread::sched_setaffinity(None, &here).expect("stay on one processor");
 }
 
 /// The clock that the program stamps with. It moves on with the timer only, so that the program has seen what
