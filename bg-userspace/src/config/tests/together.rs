@@ -1,0 +1,70 @@
+//! Values that are good by themselves, and do not go together.
+
+use super::*;
+
+#[test]
+fn families_are_not_mixed_in_a_service() {
+    let mixed =
+        "`deployments.shop.services.web.green` has [2001:db8:2::1]:8080, an IPv6 backend behind an IPv4 VIP";
+    one(&with("10.0.2.1:8080", "[2001:db8:2::1]:8080"), 16, mixed, "IPv4 address");
+    let text = with("203.0.113.10:443", "[2001:db8::10]:443");
+    let problems = problems(&text);
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems.iter().all(|problem| problem.what.contains("an IPv4 backend behind an IPv6 VIP")));
+}
+
+fn second_service(vip: &str, backend: &str) -> String {
+    format!("{BASE}\n[deployments.pay.services.api]\nvip = \"{vip}\"\nblue = [\"{backend}\"]\ngreen = []\n")
+}
+
+#[test]
+fn second_service_is_fine_while_nothing_is_shared() {
+    read(&second_service("203.0.113.10:8443", "10.0.1.1:9090")).unwrap();
+}
+
+#[test]
+fn shared_endpoint_names_both_places() {
+    let text = second_service("203.0.113.10:8443", "10.0.2.1:8080");
+    // Names are read in their order: pay comes before shop.
+    one(
+        &text,
+        16,
+        "`deployments.shop.services.web.green` has 10.0.2.1:8080, which \
+        `deployments.pay.services.api.blue` has already, on line 24",
+        "one service",
+    );
+    one(&with("10.0.1.2", "10.0.1.1"), 15, "has already, on line 15", "");
+    one(&with("10.0.2.1", "10.0.1.1"), 16, "web.blue` has already, on line 15", "");
+}
+
+#[test]
+fn duplicate_vip_is_refused() {
+    let text = second_service("203.0.113.10:443", "10.0.1.1:9090");
+    one(&text, 14, "`deployments.pay.services.api` has already", "of its own");
+}
+
+#[test]
+fn backend_on_a_vip_is_refused() {
+    let text = second_service("203.0.113.11:443", "203.0.113.10:80");
+    one(&text, 24, "203.0.113.10 is the VIP of `deployments.shop.services.web`", "own address");
+}
+
+#[test]
+fn services_of_one_address_agree_about_other_ports() {
+    let text = second_service("203.0.113.10:8443", "10.0.1.1:9090") + "other_ports = \"drop\"\n";
+    assert!(problems(&text)[0].what.contains("other_ports` differs"), "{:?}", problems(&text));
+    let text = second_service("203.0.113.11:8443", "10.0.1.1:9090") + "other_ports = \"drop\"\n";
+    read(&text).unwrap();
+}
+
+#[test]
+fn deployment_without_services_is_refused() {
+    let text = format!("{BASE}\n[deployments.pay.gate]\n");
+    one(&text, 22, "deployment `pay` has no service", "[deployments.pay.services.NAME]");
+}
+
+#[test]
+fn syn_memory_for_all_deployments_is_bounded() {
+    let text = with("pins = 1024", "deployments = 33\nsyn_memory = \"64MiB\"");
+    one(&text, 6, "makes 4224 MiB", "4 GiB");
+}
