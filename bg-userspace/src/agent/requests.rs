@@ -14,7 +14,7 @@ use crate::api::types::{self, Code};
 use crate::api::{Call, Request, Response, Who};
 use crate::config;
 use crate::datapath::{Error, clock};
-use crate::journal::{Entry, Outcome};
+use crate::journal::Outcome;
 use crate::rollout::{self, JOURNAL, Motive, Refusal};
 
 type Answer = Result<Response, types::Error>;
@@ -196,7 +196,7 @@ impl Agent {
 
     fn history(&self, name: &str, limit: usize) -> Answer {
         self.at(name)?;
-        let entries = self.book.history(name, limit).into_iter().map(told).collect();
+        let entries = self.book.history(name, limit).into_iter().map(Into::into).collect();
         Ok(Response::History(types::HistoryResult { deployment: name.to_owned(), entries }))
     }
 
@@ -245,29 +245,6 @@ fn refused(refusal: Refusal) -> types::Error {
         message: refusal.message,
         next: Some(refusal.next),
         retry_after_s: refusal.retry_after.map(|after| after.as_secs() + 1),
-    }
-}
-
-/// An entry of the history, as the API says it.
-fn told(entry: Entry) -> types::HistoryEntry {
-    types::HistoryEntry {
-        id: entry.id,
-        at_ms: entry.at_ms,
-        uid: entry.uid,
-        who: entry.who,
-        what: entry.what,
-        reason: entry.reason,
-        generation: entry.generation,
-        outcome: match entry.outcome {
-            Outcome::Pending => types::Outcome::Pending,
-            Outcome::Done => types::Outcome::Done,
-            Outcome::NotCarriedOut => types::Outcome::NotCarriedOut,
-            Outcome::RolledBack => types::Outcome::RolledBack,
-            Outcome::Ended => types::Outcome::Ended,
-            Outcome::Failed => types::Outcome::Failed,
-        },
-        ended_at_ms: entry.ended_at_ms,
-        text: entry.text.filter(|text| !text.is_empty()),
     }
 }
 
