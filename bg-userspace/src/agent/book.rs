@@ -131,7 +131,7 @@ impl Book {
     }
 
     /// Begins an entry of the history; `who` is `None` for what the agent does by itself. It is written with
-    /// the next save. An entry of the deployment that is still open ends with this one.
+    /// the next save. What the deployment has under way stays open; [`Self::stored`] ends it.
     pub(super) fn begin(
         &mut self,
         deployment: &str,
