@@ -202,7 +202,8 @@ impl Agent {
 
     /// Reads the configuration again.
     fn reload(&mut self, who: Option<&Who>, reason: Option<&str>) -> Answer {
-        let refuse = |message: String, next: &str| error(Code::BadRequest, message, next.to_owned());
+        let refuse =
+            |message: String, next: &str| error(Code::Guard, message, next.to_owned()).with_guard("config");
         let config = config::load(&self.file).map_err(|mistakes| {
             refuse(mistakes.to_string(), "nothing was changed; mend the file and reload again")
         })?;

@@ -36,7 +36,8 @@ Exit codes:
   0  done                     5  it was rolled back
   1  error                    6  no agent answers
   2  usage                    7  there is no such thing
-  3  a guard refused,         8  somebody else was first
+  3  refused by a guard, or   8  somebody else was first
+     for what the file says;
      nothing changed
   4  the wait ended, the operation goes on";
 
