@@ -80,7 +80,7 @@ fn story(error: &anyhow::Error) -> String {
 
 #[tokio::main(worker_threads = 2)]
 async fn detach(file: &Path) -> anyhow::Result<()> {
-    datapath::detach(&config::load(file)?).await?;
+    agent::detach(&config::load(file)?, &api::Who::this_process()).await?;
     info!("detached: the program, its maps and the VIPs are gone");
     Ok(())
 }

@@ -182,6 +182,18 @@ impl Book {
         }
     }
 
+    /// Tells in the history of every deployment that the node's duty has ended, and writes that down. The data
+    /// plane is gone by then; what is known of it stays, because the next agent goes by it.
+    pub(super) fn detached(mut self, who: &Who) -> Result<(), Error> {
+        let known = self.record.deployments.iter();
+        let known: Vec<_> = known.map(|d| (d.name.clone(), Control(d.word).epoch())).collect();
+        for (name, generation) in known {
+            let entry = self.begin(&name, Some(who), "detached", None, generation);
+            self.end(entry, Outcome::Done, "connections through this node have ended");
+        }
+        Ok(self.journal.write(&self.record)?)
+    }
+
     /// The entries of a deployment that have not ended, oldest first, but for `except`.
     pub(super) fn open(&self, deployment: &str, except: Option<u64>) -> Vec<u64> {
         let open = self.record.history.iter().filter(|entry| {

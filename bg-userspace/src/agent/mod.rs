@@ -6,6 +6,7 @@
 mod backends;
 mod book;
 mod commit;
+mod detach;
 mod drain;
 mod inner;
 mod members;
@@ -28,6 +29,7 @@ use tracing::{error, info, warn};
 use self::backends::Backends;
 pub use self::backends::targets;
 use self::book::Book;
+pub use self::detach::detach;
 use self::paths::Paths;
 pub use self::start::Start;
 use crate::api::Call;

@@ -13,8 +13,21 @@ use super::{
 /// Reads the peer's credentials.
 pub(super) fn identify(stream: &UnixStream) -> io::Result<Who> {
     let peer = stream.peer_cred()?;
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    Ok(Who { uid: peer.uid(), gid: peer.gid(), pid: peer.pid(), name: user_name(&passwd, peer.uid()) })
+    Ok(Who::new(peer.uid(), peer.gid(), peer.pid()))
+}
+
+impl Who {
+    /// Whoever runs this process, for what is done without the socket.
+    #[must_use]
+    pub fn this_process() -> Self {
+        use rustix::process::{getegid, geteuid, getpid};
+        Self::new(geteuid().as_raw(), getegid().as_raw(), Some(getpid().as_raw_pid()))
+    }
+
+    fn new(uid: u32, gid: u32, pid: Option<i32>) -> Self {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        Self { uid, gid, pid, name: user_name(&passwd, uid) }
+    }
 }
 
 /// Refuses everybody but root, the agent's own user, and the socket's group. The group is looked up

@@ -167,11 +167,12 @@ pub fn require_rights() -> Result<(), Error> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err(Error::Rights("it runs as another user")) }
 }
 
-/// Ends the node's duty: VIPs away, program off the interfaces, pins removed. Traffic stops.
+/// Ends the node's duty: VIPs away, program off the interfaces, pins removed. Traffic stops. Returns whether
+/// the program was on any interface.
 ///
 /// # Errors
 /// When an agent is running, or something could not be removed.
-pub async fn detach(config: &Config) -> Result<(), Error> {
+pub async fn detach(config: &Config) -> Result<bool, Error> {
     require_rights()?;
     let pins = PinDirectory::open(&config.node.pin_dir)?;
     let interfaces = pins.links()?;
@@ -197,5 +198,6 @@ pub async fn detach(config: &Config) -> Result<(), Error> {
             attach::detach(&pins, interface)?;
         }
     }
-    pins.remove()
+    pins.remove()?;
+    Ok(!interfaces.is_empty())
 }
