@@ -4,14 +4,12 @@
 
 mod apt;
 mod build;
-mod demo;
 mod machine;
-mod model;
 mod packages;
 mod plan;
+mod program;
 mod run;
 mod setup;
-mod soak;
 mod tally;
 mod test;
 mod toolchain;
@@ -42,12 +40,12 @@ enum Command {
     Build,
     /// Run every check and test; the kernel tests need root.
     Test(test::Options),
-    /// Search the model of the promise as deep as one likes, with progress.
-    Model(model::Options),
-    /// Flip real traffic in namespaces of its own, and watch.
-    Demo(demo::Options),
-    /// Switch under many connections and much trouble, at random, for as long as asked.
-    Soak(soak::Options),
+    /// Search the model of the promise as deep as one likes, with progress: `--depth N`, `--threads N`.
+    Model(program::Options),
+    /// Flip real traffic in namespaces of its own, and watch; `--json` ends with a summary for programs.
+    Demo(program::Options),
+    /// Switch under many connections and much trouble, at random, for as long as asked; `--json` as above.
+    Soak(program::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,9 +55,9 @@ fn main() -> ExitCode {
         Command::Setup { dry_run: false } => setup::aloud(Goal::Run).map(|()| 0),
         Command::Build => build::command(),
         Command::Test(options) => test::command(&options),
-        Command::Model(options) => model::command(&options),
-        Command::Demo(options) => demo::command(&options),
-        Command::Soak(options) => soak::command(&options),
+        Command::Model(options) => program::command("model", Goal::Build, &options),
+        Command::Demo(options) => program::command("demo", Goal::Run, &options),
+        Command::Soak(options) => program::command("soak", Goal::Run, &options),
     });
     match outcome {
         Ok(code) => ExitCode::from(code),
