@@ -78,53 +78,50 @@ const fn fold(sum: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::recomputed;
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    /// RFC 1071, word by word over network-order bytes, odd lengths padded with a zero byte.
-    fn recomputed(bytes: &[u8]) -> [u8; 2] {
-        let mut sum = 0_u32;
-        for pair in bytes.chunks(2) {
-            sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        (!(sum as u16)).to_be_bytes()
-    }
-
-    /// A segment with its checksum at 0 and 1, an address at 2, a port at 6.
-    fn rewritten(mut bytes: Vec<u8>, address: [u8; 4], port: [u8; 2], off_by: u16) -> (Vec<u8>, [u8; 2]) {
+    /// A segment with its checksum at 0 and 1, an address of either version at 2, a port behind it.
+    fn rewritten(mut bytes: Vec<u8>, address: &[u8], port: [u8; 2], off_by: u16) -> (Vec<u8>, [u8; 2]) {
         bytes[..2].fill(0);
         let right = u16::from_be_bytes(recomputed(&bytes));
         let mut checksum = right.wrapping_add(off_by).to_be_bytes();
-        let old_address = u32::from_ne_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]);
-        let old_port = u16::from_ne_bytes([bytes[6], bytes[7]]);
-        Change::default()
-            .four(old_address, u32::from_ne_bytes(address))
-            .two(old_port, u16::from_ne_bytes(port))
-            .apply(&mut checksum);
-        bytes[2..6].copy_from_slice(&address);
-        bytes[6..8].copy_from_slice(&port);
+        let (old, rest) = bytes[2..].split_at(address.len());
+        let (words, of_old) = (address.as_chunks::<4>().0, old.as_chunks::<4>().0);
+        let change = of_old
+            .iter()
+            .zip(words)
+            .fold(Change::default(), |change, (old, new)| change.four(old.fetch(), new.fetch()));
+        change.two(u16::from_ne_bytes([rest[0], rest[1]]), u16::from_ne_bytes(port)).apply(&mut checksum);
+        bytes.splice(2..address.len() + 4, [address, &port].concat());
         (bytes, checksum)
+    }
+
+    /// An address of either version.
+    fn address() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = |count| proptest::collection::vec(any::<u8>(), count);
+        prop_oneof![bytes(4), bytes(16)]
     }
 
     proptest! {
         #[test]
         fn an_update_equals_a_recomputation_for_odd_lengths_too(
-            bytes in proptest::collection::vec(any::<u8>(), 9..80), address: [u8; 4], port: [u8; 2]
+            bytes in proptest::collection::vec(any::<u8>(), 21..80), address in address(), port: [u8; 2]
         ) {
             // All zero words but for the checksum exist in no packet: the pseudo-header has a length.
-            prop_assume!(bytes[8..].iter().any(|&b| b != 0));
-            let (bytes, checksum) = rewritten(bytes, address, port, 0);
+            prop_assume!(bytes[20..].iter().any(|&b| b != 0));
+            let (bytes, checksum) = rewritten(bytes, &address, port, 0);
             prop_assert_eq!(checksum, recomputed(&bytes));
         }
 
         #[test]
         fn a_checksum_that_is_wrong_stays_wrong(
-            bytes in proptest::collection::vec(any::<u8>(), 9..80), address: [u8; 4], port: [u8; 2],
+            bytes in proptest::collection::vec(any::<u8>(), 21..80), address in address(), port: [u8; 2],
             off_by in 1..0xffff_u16
         ) {
-            prop_assume!(bytes[8..].iter().any(|&b| b != 0));
-            let (bytes, checksum) = rewritten(bytes, address, port, off_by);
+            prop_assume!(bytes[20..].iter().any(|&b| b != 0));
+            let (bytes, checksum) = rewritten(bytes, &address, port, off_by);
             prop_assert_ne!(checksum, recomputed(&bytes));
         }
 
@@ -132,6 +129,14 @@ mod tests {
         fn a_sum_equals_a_recomputation(words in proptest::collection::vec(any::<[u8; 4]>(), 1..20)) {
             let sum = words.iter().fold(Sum::default(), |sum, &word| sum.four(u32::from_ne_bytes(word)));
             prop_assert_eq!(sum.finish().to_ne_bytes(), recomputed(&words.concat()));
+        }
+
+        #[test]
+        fn a_sum_of_sixteen_bytes_each_equals_a_recomputation(
+            pieces in proptest::collection::vec(any::<[u8; 16]>(), 1..80)
+        ) {
+            let sum = pieces.iter().fold(Sum::default(), |sum, piece| sum.sixteen(piece.fetch()));
+            prop_assert_eq!(sum.finish().to_ne_bytes(), recomputed(&pieces.concat()));
         }
     }
 

@@ -1,8 +1,15 @@
 //! The packet path over tables in plain memory.
 
+mod answers;
 mod anything;
+mod chains;
 mod hops;
 mod journeys;
+mod shapes;
+mod sums;
+mod v6;
+
+pub(crate) use sums::recomputed;
 
 use std::vec::Vec;
 
@@ -10,9 +17,9 @@ use bg_common::abi::{Address, Endpoint, Service, entry, other_ports};
 
 use crate::host::{Buffer, Host};
 use crate::kernel::{Answer, Hop};
-use crate::packet::Macs;
-use crate::path;
+use crate::packet::{Frame, Macs};
 use crate::verdict::Action;
+use crate::{parse, path};
 
 const WAN: u32 = 5;
 const LAN: u32 = 6;
@@ -26,7 +33,8 @@ const BACKENDS: [[u8; 4]; 4] = [[10, 0, 1, 1], [10, 0, 1, 2], [10, 0, 2, 1], [10
 const SYN: u8 = 2;
 const ACK: u8 = 16;
 
-/// A node with one service, its VIP's policy, its four backends, and a route to everybody.
+/// A node with one service, its VIP's policy, its four backends, a route to everybody, and the same once more
+/// over IPv6 in the same deployment.
 fn node() -> Host {
     let mut host = Host::new(bg_common::host::Host::default());
     host.tables.node.vip_policy = 1;
@@ -53,6 +61,7 @@ fn node() -> Host {
     host.add_route(Address::v4(CLIENT), 128, hop(WAN, WAN_MAC, CLIENT_MAC));
     host.add_interface(WAN, WAN_MAC);
     host.add_interface(LAN, LAN_MAC);
+    v6::add(&mut host);
     host
 }
 
@@ -84,4 +93,10 @@ fn arrive(host: &Host, packet: &[u8], interface: u32) -> (Action, Vec<u8>) {
     let mut buffer = Buffer::new(packet, interface);
     let action = path::run(host, &mut buffer);
     (action, buffer.bytes().to_vec())
+}
+
+/// The `EtherType` behind a frame's tags, as it lies in memory.
+fn ethertype(packet: &[u8]) -> u16 {
+    let mut packet = packet.to_vec();
+    parse::link(Frame::of(&mut packet)).map_or(0, |link| link.ethertype)
 }

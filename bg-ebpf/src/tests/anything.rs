@@ -5,8 +5,11 @@ use std::vec::Vec;
 use bg_common::reason::Reason;
 use proptest::prelude::*;
 
-use super::{ACK, BACKENDS, CLIENT, LAN, LAN_MAC, SYN, WAN, arrive, frame, from_client, node};
+use super::shapes;
+use super::v6::{self, Extension, Segment};
+use super::{ACK, BACKENDS, CLIENT, LAN, LAN_MAC, SYN, WAN, arrive, ethertype, frame, from_client, node};
 use crate::packet::{Frame, Packet};
+use crate::parse::{IPV4, IPV6};
 use crate::path;
 use crate::verdict::Action;
 
@@ -38,7 +41,7 @@ impl Packet for Window {
     }
 
     fn move_start(&mut self, by: i32) -> bool {
-        self.start = self.start.checked_add_signed(by as isize).expect("the path moves by 28 bytes at most");
+        self.start = self.start.checked_add_signed(by as isize).expect("the path moves by 48 bytes at most");
         true
     }
 
@@ -49,8 +52,17 @@ impl Packet for Window {
 }
 
 /// Bytes that begin like a packet of ours, then anything, with some of them changed.
-fn packet() -> impl Strategy<Value = (Vec<u8>, u32)> {
+pub(super) fn packet() -> impl Strategy<Value = (Vec<u8>, u32)> {
     let ours = prop_oneof![
+        shapes::segment(0).prop_map(|mut segment| {
+            segment.payload.truncate(64);
+            (segment.bytes(), v6::interface(&segment))
+        }),
+        (flags(), ttl(), fragment()).prop_map(|(flags, hops, fragment)| {
+            let segment =
+                Segment { hops, chain: fragment.into_iter().collect(), ..Segment::to_service(flags) };
+            (segment.bytes(), WAN)
+        }),
         (any::<u16>(), flags(), ttl()).prop_map(|(port, flags, ttl)| {
             let mut bytes = from_client(port, flags);
             bytes[22] = ttl;
@@ -65,8 +77,9 @@ fn packet() -> impl Strategy<Value = (Vec<u8>, u32)> {
     ];
     let tail = proptest::collection::vec(any::<u8>(), 0..80);
     let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
-    // What the path branches on: EtherType, header length, total length, fragment, TTL, protocol, TCP.
-    let branches = proptest::collection::vec((12..54_usize, any::<u8>()), 0..3);
+    // What the path branches on: EtherType, header length, total length, fragment, TTL, protocol, first
+    // extension header, TCP.
+    let branches = proptest::collection::vec((12..82_usize, any::<u8>()), 0..3);
     (ours, tail, changes, branches, any::<prop::sample::Index>(), any::<bool>()).prop_map(
         |((mut bytes, interface), tail, changes, branches, cut, cuts)| {
             bytes.extend(tail);
@@ -91,6 +104,13 @@ fn packet() -> impl Strategy<Value = (Vec<u8>, u32)> {
 
 fn flags() -> impl Strategy<Value = u8> {
     prop_oneof![Just(SYN), Just(ACK), any::<u8>()]
+}
+
+fn fragment() -> impl Strategy<Value = Option<Extension>> {
+    let offset = prop_oneof![Just(0), 0..0x2000_u16];
+    proptest::option::of(
+        (offset, any::<bool>()).prop_map(|(offset, more)| v6::fragment(offset, more, [1; 4])),
+    )
 }
 
 fn ttl() -> impl Strategy<Value = u8> {
@@ -148,8 +168,9 @@ fn the_generator_reaches_the_path_to_its_end() {
         let host = node();
         arrive(&host, &packet, interface);
         let reason = Reason::ALL.iter().find(|&&reason| host.counted(reason).packets > 0).unwrap();
-        seen.insert(reason.name());
+        seen.insert((reason.name(), ethertype(&packet)));
     }
+    let both = [IPV4, IPV6];
     for reason in [
         "bad_flags",
         "bad_header",
@@ -166,6 +187,7 @@ fn the_generator_reaches_the_path_to_its_end() {
         "time_exceeded",
         "truncated",
     ] {
-        assert!(seen.contains(reason), "{reason} never happened: {seen:?}");
+        let versions = both.iter().filter(|version| seen.contains(&(reason, **version)));
+        assert_eq!(versions.count(), 2, "{reason} never happened over IPv4 or IPv6: {seen:?}");
     }
 }
