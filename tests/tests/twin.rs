@@ -10,8 +10,8 @@ use bg_tests::twin::{Difference, Pair, Plan, run, stress};
 use bg_userspace::datapath::PROGRAM;
 
 /// Packets of a run.
-const PACKETS: u64 = 250_000;
-/// At least so many in each phase, and for each reason that a test run can reach.
+const PACKETS: u64 = 300_000;
+/// At least so many over each version of IP, in each phase and for each reason that a test run can reach.
 const LEAST: u64 = 1000;
 
 #[test]

@@ -216,7 +216,9 @@ fn neighbour(pair: &mut Pair<'_>) {
     let way =
         if pair.silent { world::Way::Silent } else { world::Way::To(world::Device::Lan, world::SILENT_MAC) };
     let answer = node::answer(way, pair.kernel.devices);
-    pair.host.add_route(world::address(world::SILENT), 128, answer);
+    for at in world::SILENT {
+        pair.host.add_route(world::address(at), 128, answer);
+    }
     routes(pair);
 }
 

@@ -1,16 +1,24 @@
 //! One client and its servers: what they send next, in order and out of order. The server is whichever
 //! backend the client's packets really reached.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bg_common::abi::BackendId;
 
+pub(super) use super::form::destination;
+use super::form::{length, nth, segment};
+use super::moves::{Move, Stage, moves};
 use super::pair::Sent;
 use super::random::Random;
-use super::world::{BACKENDS, CLIENTS, Device, SERVICES};
+use super::world::{BACKENDS, CLIENTS, Device, SERVICES, V6_SERVICE};
 use crate::packets::Action;
-use crate::packets::craft::{self, Segment, flags};
+use crate::packets::craft::{Segment, flags};
+use crate::packets::world::v6_ip;
 
+use Move::{
+    Data, DataAgain, Elsewhere, Fin, Keepalive, OtherSyn, Reply, ReplyElsewhere, ReplyFin, ReplyReset, Reset,
+    Stranger, Syn, SynAck,
+};
 use flags::{ACK, FIN, PSH, RST, SYN};
 
 /// A connection.
@@ -27,90 +35,6 @@ pub(super) struct Connection {
     /// Where the client's last packet went.
     backend: Option<BackendId>,
     stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    New,
-    Opening,
-    Answered,
-    Open,
-    Over,
-}
-
-/// What somebody does.
-#[derive(Clone, Copy, Debug)]
-enum Move {
-    Syn,
-    /// Another connection of the same addresses and ports, perhaps of somebody who forged them.
-    OtherSyn,
-    Ack,
-    Data,
-    DataAgain,
-    Keepalive,
-    /// At the edge of what a half pin covers, or anywhere.
-    Elsewhere,
-    Fin,
-    Reset,
-    SynAck,
-    Reply,
-    ReplyFin,
-    ReplyReset,
-    /// It acknowledges what this connection never sent.
-    ReplyElsewhere,
-    /// A backend that the connection is not on.
-    Stranger,
-}
-
-use Move::{
-    Ack, Data, DataAgain, Elsewhere, Fin, Keepalive, OtherSyn, Reply, ReplyElsewhere, ReplyFin, ReplyReset,
-    Reset, Stranger, Syn, SynAck,
-};
-
-const fn moves(stage: Stage) -> &'static [(u32, Move)] {
-    match stage {
-        Stage::New => &[(95, Syn), (3, Ack), (2, Reset)],
-        Stage::Opening => &[
-            (30, SynAck),
-            (26, Syn),
-            (12, OtherSyn),
-            (6, Ack),
-            (3, Elsewhere),
-            (3, Reset),
-            (4, ReplyElsewhere),
-            (3, Stranger),
-            (2, ReplyReset),
-        ],
-        Stage::Answered => &[
-            (50, Ack),
-            (12, Data),
-            (8, Syn),
-            (8, SynAck),
-            (4, OtherSyn),
-            (4, Elsewhere),
-            (4, ReplyElsewhere),
-            (4, Reply),
-            (3, Stranger),
-            (3, Reset),
-        ],
-        Stage::Open => &[
-            (20, Data),
-            (20, Reply),
-            (8, Ack),
-            (8, DataAgain),
-            (6, Keepalive),
-            (4, Elsewhere),
-            (4, ReplyElsewhere),
-            (3, Stranger),
-            (2, Reset),
-            (2, ReplyReset),
-            (2, Syn),
-            (3, OtherSyn),
-            (5, Fin),
-            (5, ReplyFin),
-        ],
-        Stage::Over => &[(20, Ack), (10, Fin), (10, ReplyFin), (10, Reply), (5, Reset), (5, Syn), (5, Data)],
-    }
 }
 
 /// What a half pin covers (`pin::WINDOW`).
@@ -130,6 +54,8 @@ impl Connection {
     pub(super) fn new(random: &mut Random) -> Self {
         let service = random.weighted(&[(40, 0), (25, 1), (31, 2), (4, 3)]);
         let (first, count) = random.weighted(&CLIENTS);
+        let over_v6 = random.permille(500);
+        let (service, first) = if over_v6 { (service + V6_SERVICE, v6_ip(first)) } else { (service, first) };
         let client =
             SocketAddr::new(nth(first, random.below(count.into()) as u8), 1024 + random.below(60_000) as u16);
         Self {
@@ -301,53 +227,4 @@ impl Connection {
         };
         Step { what, segment, device, forward: false }
     }
-}
-
-/// A segment with the odd bits in it that are none.
-fn segment(flags: u8, device: Device, payload: u32, random: &mut Random) -> Segment {
-    Segment {
-        to: device.mac(),
-        from: [2, 0, 0, 0, 9, random.byte()],
-        tos: if random.permille(100) { random.byte() } else { 0 },
-        id: random.word() as u16,
-        fragment: if random.permille(850) { craft::DF } else { 0 },
-        ttl: if random.permille(950) { 64 } else { random.pick(&[2, 3, 255]) },
-        payload: random.bytes(payload),
-        tcp_options: if random.permille(200) { random.words(0, 11) } else { Vec::new() },
-        padding: if random.permille(50) { random.words(0, 5) } else { Vec::new() },
-        ..Segment::to_service(flags)
-    }
-}
-
-/// Bytes of a segment: few, or more than the narrow link takes, or more than any.
-fn length(random: &mut Random) -> u32 {
-    match random.below(100) {
-        0..60 => 1 + random.below(40),
-        60..94 => 1230 + random.below(170),
-        _ => 1400 + random.below(100),
-    }
-}
-
-fn nth(first: IpAddr, n: u8) -> IpAddr {
-    match first {
-        IpAddr::V4(address) => (u32::from(address) + u32::from(n)).to_be_bytes().into(),
-        IpAddr::V6(address) => (u128::from(address) + u128::from(n)).to_be_bytes().into(),
-    }
-}
-
-/// Where a segment that went out as `bytes` is sent to.
-pub(super) fn destination(segment: &Segment, bytes: &[u8]) -> SocketAddr {
-    let ip = 14 + 4 * segment.tags.len();
-    let (address, tcp): (IpAddr, usize) = match segment.destination {
-        SocketAddr::V4(_) => {
-            let address: [u8; 4] = bytes[ip + 16..ip + 20].try_into().expect("four bytes");
-            (address.into(), ip + 20 + segment.ip_options.len())
-        }
-        SocketAddr::V6(_) => {
-            let address: [u8; 16] = bytes[ip + 24..ip + 40].try_into().expect("sixteen bytes");
-            let extensions: usize = segment.extensions.iter().map(|extension| extension.1.len()).sum();
-            (address.into(), ip + 40 + extensions)
-        }
-    };
-    SocketAddr::new(address, u16::from_be_bytes([bytes[tcp + 2], bytes[tcp + 3]]))
 }

@@ -6,9 +6,12 @@
 
 mod agent;
 mod connection;
+mod devices;
 mod difference;
+mod form;
 mod kernel;
 mod late;
+mod moves;
 mod node;
 mod oddity;
 mod pair;
@@ -18,6 +21,7 @@ mod random;
 mod steps;
 mod stress;
 mod tally;
+mod ways;
 pub mod world;
 
 pub use difference::Difference;

@@ -14,7 +14,7 @@ use bg_ebpf::packet::Macs;
 use bg_userspace::config::Limits;
 
 use super::world::{
-    self, BACKENDS, DEPLOYMENTS, Device, EXCLUDED, EXCLUDING, REMOVED, RING, SERVICES, VIPS, WAYS, Way,
+    self, BACKENDS, DEPLOYMENTS, Device, EXCLUDED, EXCLUDING, REMOVED, RING, SERVICES, VIPS, Way, ways,
 };
 
 /// Buckets of `PINS`: few, so that they get full.
@@ -24,7 +24,7 @@ const CENSUS: u32 = 16;
 /// Words of a filter of `RECENT`.
 const RECENT: u32 = 128;
 /// `BACKENDS` has room for so many.
-const ROOM: u32 = 16;
+const ROOM: u32 = 32;
 const TCP: u8 = 6;
 
 /// The limits that give the kernel's maps the same sizes.
@@ -72,15 +72,16 @@ pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
             service: backend.service,
             deployment: service.deployment,
             environment: backend.environment,
-            excludes: u8::from(backend.service == EXCLUDING),
+            excludes: u8::from(EXCLUDING.contains(&backend.service)),
             pad: [0; 18],
         });
     }
-    host.excluded.push((world::address(EXCLUDED.0), world::length(EXCLUDED.0, EXCLUDED.1)));
+    let excluded = EXCLUDED.map(|(prefix, length)| (world::address(prefix), world::length(prefix, length)));
+    host.excluded.extend(excluded);
     for (device, index) in Device::ALL.into_iter().zip(devices) {
         host.add_interface(index, device.mac());
     }
-    for (prefix, length, way) in WAYS {
+    for (prefix, length, way) in ways() {
         let answer = answer(way, devices);
         host.add_route(world::address(prefix), world::length(prefix, length), answer);
     }
@@ -177,7 +178,7 @@ fn line() -> [AtomicU64; 8] {
 
 /// The entry of a backend in `BACKENDS`; an empty one where there is none.
 fn backend(id: abi::BackendId) -> abi::Backend {
-    let known = BACKENDS.get(usize::from(id)).filter(|_| id != REMOVED);
+    let known = BACKENDS.get(usize::from(id)).filter(|_| !REMOVED.contains(&id));
     abi::Backend {
         address: known.map_or(abi::Address([0; 16]), |backend| world::address(backend.at.ip())),
         port: known.map_or(0, |backend| backend.at.port()).to_be_bytes(),

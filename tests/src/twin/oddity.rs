@@ -1,11 +1,12 @@
 //! What is wrong with a packet: every kind of nonsense that the packet path tells apart, and any bytes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::connection::Step;
+use super::form;
 use super::random::Random;
-use super::world::Device;
-use crate::packets::craft::{self, Segment};
+use super::world::{BACKENDS, Device, VIPS};
+use crate::packets::craft::{self, IcmpError, Segment};
 
 /// What is done to a packet.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +21,11 @@ enum Oddity {
     Protocol,
     Fragment,
     LaterFragment,
+    /// Of IPv4, or headers of IPv6 that are not walked.
     Options,
     Tags,
+    /// An ICMP error about it, from somebody on its way.
+    Icmp,
     Checksums,
     TcpLength,
     HeaderLength,
@@ -33,29 +37,30 @@ enum Oddity {
 }
 
 use Oddity::{
-    Anything, Bytes, Checksums, Cut, Destination, EtherType, Flags, Fragment, HeaderLength, LaterFragment,
-    Mac, Options, Port, Protocol, Source, Tags, TcpLength, TotalLength, Ttl, Version,
+    Anything, Bytes, Checksums, Cut, Destination, EtherType, Flags, Fragment, HeaderLength, Icmp,
+    LaterFragment, Mac, Options, Port, Protocol, Source, Tags, TcpLength, TotalLength, Ttl, Version,
 };
 
-const ODDITIES: [(u32, Oddity); 20] = [
+const ODDITIES: [(u32, Oddity); 21] = [
     (14, Flags),
-    (30, Ttl),
+    (34, Ttl),
     (11, Source),
-    (24, Port),
+    (34, Port),
     (4, Destination),
     (6, Mac),
     (4, EtherType),
     (4, Protocol),
     (7, Fragment),
-    (6, LaterFragment),
+    (7, LaterFragment),
     (6, Options),
     (6, Tags),
+    (3, Icmp),
     (4, Checksums),
     (3, TcpLength),
     (2, HeaderLength),
     (2, Version),
     (3, TotalLength),
-    (13, Cut),
+    (15, Cut),
     (8, Bytes),
     (1, Anything),
 ];
@@ -86,9 +91,22 @@ pub(super) fn spoil(step: &Step, random: &mut Random) -> Vec<u8> {
                 [2, 0, 0, 0, 0, 9],
             ]);
         }
-        Fragment => segment.fragment = craft::MF | random.pick(&[0, craft::DF]),
-        LaterFragment => segment.fragment = random.pick(&[0, craft::MF]) | (1 + random.below(0x1fff) as u16),
-        Options => segment.ip_options = random.words(1, 11),
+        Fragment => {
+            segment.fragment = craft::MF | random.pick(&[0, craft::DF]);
+            segment.extensions.push(form::fragment(0, true, random));
+        }
+        LaterFragment => {
+            let (offset, more) = (1 + random.below(0x1fff) as u16, random.permille(500));
+            segment.fragment = if more { craft::MF | offset } else { offset };
+            segment.extensions.push(form::fragment(offset, more, random));
+        }
+        Options => {
+            segment.ip_options = random.words(1, 11);
+            segment.extensions = form::unwalked(random);
+            // A test run takes no more than a page in one piece.
+            segment.payload.truncate(100);
+        }
+        Icmp => return icmp(&segment, random),
         Tags => {
             let tag = |random: &mut Random| {
                 let [a, b] = random.pick(&[[0x81, 0], [0x88, 0xa8]]);
@@ -103,17 +121,19 @@ pub(super) fn spoil(step: &Step, random: &mut Random) -> Vec<u8> {
         _ => (),
     }
     let mut bytes = segment.bytes();
-    edit(oddity, &mut bytes, random);
+    let options: usize = segment.extensions.iter().map(|extension| extension.1.len()).sum();
+    edit(oddity, &mut bytes, options, random);
     // A test run takes no less than an Ethernet header.
     bytes.resize(bytes.len().max(14), 0);
     bytes
 }
 
-/// What no builder of packets would make. A frame here has no tags.
-fn edit(oddity: Oddity, bytes: &mut Vec<u8>, random: &mut Random) {
+/// What no builder of packets would make. A frame here has no tags, and over IPv6 so many bytes of extension
+/// headers.
+fn edit(oddity: Oddity, bytes: &mut Vec<u8>, extensions: usize, random: &mut Random) {
     const IP: usize = 14;
     let v6 = bytes[12] == 0x86;
-    let tcp = if v6 { IP + 40 } else { IP + 20 };
+    let tcp = if v6 { IP + 40 + extensions } else { IP + 20 };
     match oddity {
         EtherType => {
             let kinds = [[0x08, 0x06], [0x86, 0xdd], [0x08, 0], [0x88, 0xcc], [0x81, 0], [0, 40]];
@@ -121,7 +141,7 @@ fn edit(oddity: Oddity, bytes: &mut Vec<u8>, random: &mut Random) {
         }
         Protocol => {
             bytes[if v6 { IP + 6 } else { IP + 9 }] =
-                random.pick(&[1, 4, 6, 17, 41, 44, 50, 51, 58, 59, 132]);
+                random.pick(&[0, 1, 4, 6, 17, 41, 43, 44, 50, 51, 58, 59, 60, 132, 135]);
         }
         TcpLength => bytes[tcp + 12] = random.byte(),
         HeaderLength if !v6 => bytes[IP] = 0x40 | random.byte() & 15,
@@ -134,8 +154,9 @@ fn edit(oddity: Oddity, bytes: &mut Vec<u8>, random: &mut Random) {
             bytes[at..at + 2].copy_from_slice(&length.to_be_bytes());
         }
         Cut => {
-            let end = tcp + 24;
-            bytes.truncate(14 + random.below((end - 14) as u32) as usize);
+            // Every other time in the TCP header.
+            let from = random.pick(&[IP, tcp]);
+            bytes.truncate(from + random.below((tcp + 24 - from) as u32) as usize);
         }
         Bytes => {
             for _ in 0..=random.below(3) {
@@ -149,6 +170,30 @@ fn edit(oddity: Oddity, bytes: &mut Vec<u8>, random: &mut Random) {
         }
         _ => (),
     }
+}
+
+/// A router tells the sender about it: it was too large, or ran out of hops.
+fn icmp(segment: &Segment, random: &mut Random) -> Vec<u8> {
+    let (kinds, quote) = match segment.destination {
+        SocketAddr::V4(_) => ([(3, 4), (11, 0)], 28),
+        SocketAddr::V6(_) => ([(2, 0), (3, 0)], 1232),
+    };
+    let (kind, code) = random.pick(&kinds);
+    let mut quoted =
+        Segment { source: segment.destination, destination: segment.source, ..segment.clone() }.ip_bytes();
+    quoted.truncate(quote);
+    IcmpError {
+        to: segment.to,
+        from: segment.from,
+        tags: segment.tags.clone(),
+        vip: segment.source.ip(),
+        client: segment.destination.ip(),
+        kind,
+        code,
+        rest: [0, 0, 5, 0],
+        quote: quoted,
+    }
+    .bytes()
 }
 
 /// A source that no client has, or just another one.
@@ -168,21 +213,30 @@ fn martian(segment: &Segment, random: &mut Random) -> SocketAddr {
         SocketAddr::V6(destination) => {
             let mut multicast = destination.ip().octets();
             multicast[0] = 0xff;
+            let mut link_local = destination.ip().octets();
+            link_local[..2].copy_from_slice(&[0xfe, 0x80]);
             let mut one = [0; 16];
             one[15] = 1;
-            random.pick(&[destination.ip().octets(), multicast, one, [0; 16]]).into()
+            random.pick(&[destination.ip().octets(), multicast, link_local, one, [0; 16]]).into()
         }
     };
     SocketAddr::new(address, port)
 }
 
 /// Somewhere else.
-fn address(segment: &Segment, random: &mut Random) -> std::net::IpAddr {
+fn address(segment: &Segment, random: &mut Random) -> IpAddr {
     match segment.destination {
         SocketAddr::V4(destination) => {
             let mut other = destination.ip().octets();
             other[random.below(4) as usize] = random.byte();
             other.into()
+        }
+        // The tables have IPv4 addresses in this form.
+        SocketAddr::V6(_) if random.permille(200) => {
+            let IpAddr::V4(address) = random.pick(&[VIPS[0].0, BACKENDS[0].at.ip()]) else {
+                unreachable!("the first ones are of IPv4")
+            };
+            address.to_ipv6_mapped().into()
         }
         SocketAddr::V6(destination) => {
             let mut other = destination.ip().octets();

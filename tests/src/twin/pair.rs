@@ -132,7 +132,7 @@ impl<'n> Pair<'n> {
         };
         let host = Sent { action, bytes: buffer.bytes().to_vec() };
         let reason = self.compare(&host, &sent).map_err(|difference| self.difference(difference))?;
-        self.tally.packet(phase, reason);
+        self.tally.packet(phase, reason, &packet.bytes);
         if self.tally.packets.is_multiple_of(CHECKPOINT) {
             self.check()?;
         }

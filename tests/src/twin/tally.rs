@@ -1,4 +1,5 @@
-//! How many packets went through the twin, by phase and by reason, and what has not been seen often enough.
+//! How many packets went through the twin, by version of IP, phase and reason, and what has not been seen
+//! often enough.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,17 @@ pub struct Tally {
     pub left_out: u64,
     /// Acts of the agent.
     pub acts: BTreeMap<&'static str, u64>,
+    /// Over IPv4, and over IPv6.
+    versions: [Seen; 2],
+    /// Over neither.
+    others: u64,
+    /// Over IPv6, with extension headers that were walked: sent on.
+    walked: u64,
+}
+
+/// What was seen of one version of IP.
+#[derive(Debug, Default)]
+struct Seen {
     phases: [u64; 4],
     reasons: BTreeMap<u8, u64>,
 }
@@ -30,38 +42,68 @@ const PHASES: [Phase; 4] = [Phase::Off, Phase::Steady, Phase::Drain, Phase::Seal
 
 impl Tally {
     /// Counts a packet. The phase counts for those that got as far as the rule.
-    pub(super) fn packet(&mut self, phase: Phase, reason: Reason) {
+    pub(super) fn packet(&mut self, phase: Phase, reason: Reason, bytes: &[u8]) {
         self.packets += 1;
-        *self.reasons.entry(reason as u8).or_default() += 1;
+        let Some((version, ip)) = payload(bytes) else {
+            self.others += 1;
+            return;
+        };
+        let seen = &mut self.versions[version];
+        *seen.reasons.entry(reason as u8).or_default() += 1;
         if ruled(reason) {
-            self.phases[phase as usize] += 1;
+            seen.phases[phase as usize] += 1;
+            self.walked += u64::from(version == V6 && ip.get(6).is_some_and(|next| *next != TCP));
         }
-    }
-
-    /// Packets that ended for a reason.
-    pub fn reason(&self, reason: Reason) -> u64 {
-        self.reasons.get(&(reason as u8)).copied().unwrap_or(0)
-    }
-
-    /// Packets that the rule decided in a phase.
-    pub const fn phase(&self, phase: Phase) -> u64 {
-        self.phases[phase as usize]
     }
 
     /// What was not seen `least` times, and what was seen though it cannot be.
     pub fn gaps(&self, least: u64) -> Vec<String> {
-        let unreachable = |reason| UNREACHABLE.iter().any(|(other, _)| *other == reason);
-        let phases = PHASES.into_iter().filter(|&phase| self.phase(phase) < least);
-        let reasons = Reason::ALL.iter().copied().filter(|&reason| {
-            let seen = self.reason(reason);
-            if unreachable(reason) { seen > 0 } else { seen < least }
-        });
-        phases
-            .map(|phase| format!("{phase:?}: {}", self.phase(phase)))
-            .chain(reasons.map(|reason| format!("{}: {}", reason.name(), self.reason(reason))))
-            .collect()
+        let mut gaps = Vec::new();
+        for (name, seen) in NAMES.into_iter().zip(&self.versions) {
+            for phase in PHASES {
+                let count = seen.phases[phase as usize];
+                if count < least {
+                    gaps.push(format!("{phase:?} over {name}: {count}"));
+                }
+            }
+            for &reason in Reason::ALL {
+                let count = seen.of(reason);
+                let unreachable = UNREACHABLE.iter().any(|(other, _)| *other == reason);
+                if if unreachable { count > 0 } else { count < least } {
+                    gaps.push(format!("{} over {name}: {count}", reason.name()));
+                }
+            }
+        }
+        if self.walked < least {
+            gaps.push(format!("extension headers that were walked: {}", self.walked));
+        }
+        gaps
     }
 }
+
+impl Seen {
+    fn of(&self, reason: Reason) -> u64 {
+        self.reasons.get(&(reason as u8)).copied().unwrap_or(0)
+    }
+}
+
+/// The version of IP of a frame, and the packet in it, behind up to two tags.
+fn payload(frame: &[u8]) -> Option<(usize, &[u8])> {
+    let tags = [0, 4]
+        .into_iter()
+        .take_while(|at| matches!(frame.get(12 + at..14 + at), Some([0x81, 0] | [0x88, 0xa8])));
+    let (ethertype, payload) = frame.get(12 + 4 * tags.count()..)?.split_at_checked(2)?;
+    match ethertype {
+        [0x08, 0x00] => Some((V4, payload)),
+        [0x86, 0xdd] => Some((V6, payload)),
+        _ => None,
+    }
+}
+
+const V4: usize = 0;
+const V6: usize = 1;
+const NAMES: [&str; 2] = ["IPv4", "IPv6"];
+const TCP: u8 = 6;
 
 /// Whether such packets went through the rule.
 const fn ruled(reason: Reason) -> bool {
@@ -87,10 +129,14 @@ const fn ruled(reason: Reason) -> bool {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} packets compared, {} left out at a tick of the clock", self.packets, self.left_out)?;
-        write!(f, "phases:")?;
-        PHASES.iter().try_for_each(|&phase| write!(f, " {phase:?} {}", self.phase(phase)))?;
-        write!(f, "\nreasons:")?;
-        Reason::ALL.iter().try_for_each(|&reason| write!(f, " {} {}", reason.name(), self.reason(reason)))?;
+        for (name, seen) in NAMES.into_iter().zip(&self.versions) {
+            write!(f, "{name}, phases:")?;
+            PHASES.iter().try_for_each(|&phase| write!(f, " {phase:?} {}", seen.phases[phase as usize]))?;
+            write!(f, "\n  reasons:")?;
+            Reason::ALL.iter().try_for_each(|&reason| write!(f, " {} {}", reason.name(), seen.of(reason)))?;
+            writeln!(f)?;
+        }
+        write!(f, "neither: {}; extension headers that were walked: {}", self.others, self.walked)?;
         write!(f, "\nacts:")?;
         self.acts.iter().try_for_each(|(act, count)| write!(f, " {act} {count}"))
     }
