@@ -4,12 +4,13 @@
 //! what was under way, and history tells which.
 
 use bg_common::control::Control;
-use bg_tests::kill::ground::{Act, Ground};
+use bg_tests::kill::acts::{Act, SHARE};
+use bg_tests::kill::ground::Ground;
 use bg_tests::kill::trap::{Boundary, worth_dying};
-use bg_tests::lab::Environment;
 use bg_tests::lab::agent::PATIENCE;
 use bg_tests::lab::clock::eventually;
 use bg_tests::lab::config::Settings;
+use bg_tests::lab::{Environment, other};
 use bg_userspace::api::types::{HistoryEntry, Outcome, State};
 use std::collections::BTreeSet;
 
@@ -40,9 +41,9 @@ fn killed_at_any_boundary_of_a_switch_a_drain_or_a_change_the_agent_harms_nobody
     let mut ground = Ground::new(settings()).unwrap();
     let mut left: Vec<Death> = Vec::new();
     // From STEADY back to STEADY, the short way and the whole way; then changes inside an environment.
-    let life =
-        [Act::Flip, Act::Rollback, Act::Drain, Act::Flip, Act::Drain, Act::Health, Act::Health, Act::Weigh];
-    for act in life {
+    let switches = [Act::Flip, Act::Rollback, Act::Drain, Act::Flip, Act::Drain];
+    let changes = [Act::Health, Act::Health, Act::Weigh, Act::Weigh, Act::Member, Act::Member];
+    for act in switches.into_iter().chain(changes) {
         let all = ground.rehearse(act).unwrap();
         for boundary in worth_dying(&all) {
             let known = |other: &Death| other.act == act && other.boundary == boundary;
@@ -88,6 +89,55 @@ fn killed_at_any_boundary_of_a_switch_a_drain_or_a_change_the_agent_harms_nobody
     }
     eprintln!("{died} deaths died");
     ground.finish().unwrap();
+}
+
+/// New connections are shared as before, or as they shall be; never in between, and the next agent leaves it so.
+#[test]
+fn killed_at_any_boundary_of_a_share_the_agent_shares_or_does_not() {
+    let mut ground = Ground::new(settings()).unwrap();
+    let live = ground.status().unwrap().live;
+    let mark = ground.trap.passed().unwrap();
+    ground.begin(Act::Share).unwrap();
+    ground.complete(Act::Share, live).unwrap();
+    ground.wait_for_quiet().unwrap();
+    let all = ground.trap.since(mark).unwrap();
+    take_back(&mut ground);
+    let mut died = 0;
+    for boundary in worth_dying(&all) {
+        let context = format!("killed at {boundary}");
+        ground.trap.set(&boundary).unwrap();
+        ground.begin(Act::Share).unwrap();
+        let dead = ground.has_died(Act::Share, &boundary).unwrap_or_else(|e| panic!("{context}: {e:#}"));
+        died += u32::from(dead);
+        let share = ground.share_of(other(live)).unwrap();
+        assert!(if dead { [0, SHARE].contains(&share) } else { share == SHARE }, "{context}: {share} %");
+        ground.all_whole().unwrap_or_else(|e| panic!("{context}: {e:#}"));
+        if dead {
+            ground.start().unwrap_or_else(|e| panic!("{context}: {e:#}"));
+        } else {
+            ground.trap.clear().unwrap();
+        }
+        let status = ground.status().unwrap();
+        assert_eq!((status.live, ground.share_of(other(live)).unwrap()), (live, share), "{context}");
+        let told = status.share.map_or(0, usize::from);
+        assert_eq!(told, share, "{context}: what status says");
+        if share == SHARE {
+            take_back(&mut ground);
+        }
+    }
+    eprintln!("{died} deaths died");
+    assert!(died > 5, "{all:?}");
+    ground.finish().unwrap();
+}
+
+/// Ends a share: all new connections go where they went, and those that went elsewhere end.
+fn take_back(ground: &mut Ground) {
+    let live = ground.status().unwrap().live;
+    ground.begin(Act::Rollback).unwrap();
+    ground.complete(Act::Rollback, live).unwrap();
+    assert_eq!(ground.share_of(other(live)).unwrap(), 0);
+    ground.begin(Act::Drain).unwrap();
+    ground.complete(Act::Drain, live).unwrap();
 }
 
 #[test]

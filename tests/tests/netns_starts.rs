@@ -1,7 +1,8 @@
 //! SIGKILL at every boundary of a start: of the first one, of one after a reboot, and of one that finishes
 //! what another death has left. The next start stands where it should, and connections are whole.
 
-use bg_tests::kill::ground::{Act, Ground};
+use bg_tests::kill::acts::Act;
+use bg_tests::kill::ground::Ground;
 use bg_tests::kill::reboot::{link_up, shut_down};
 use bg_tests::kill::trap::{Boundary, worth_dying};
 use bg_tests::lab::Environment;

@@ -1,11 +1,12 @@
 //! The ground on which agents are killed: a laboratory with streams that must stay whole, and the acts
 //! during which an agent dies.
 
+use super::acts::{Act, SHARE, Situation};
 use super::held::Held;
 use super::reboot;
+use super::streams::STREAMS;
 use super::trap::{Boundary, Trap};
 use crate::lab::agent::{PATIENCE, bgctl};
-use crate::lab::clock::eventually;
 use crate::lab::config::{self, DEPLOYMENT, Settings};
 use crate::lab::stage::Stage;
 use crate::lab::witness::Resets;
@@ -13,55 +14,15 @@ use crate::lab::{Environment, other, word};
 use crate::streamer::load::Load;
 use anyhow::{Context, Result, bail, ensure};
 use bg_userspace::api::types::{DeploymentStatus, HistoryEntry, HistoryResult, Phase, State};
-use bg_userspace::journal::{BackendRecord, Record};
+use bg_userspace::journal::Record;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-/// Streams of one load.
-const STREAMS: u32 = 4;
 /// A log of boundaries that did not grow for so long belongs to an act that is over.
 const QUIET: Duration = Duration::from_millis(900);
 
-/// Something that an agent does, and may die in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// The idle environment becomes live.
-    Flip,
-    /// The environment before becomes live again.
-    Rollback,
-    /// The environment that was left is empty at last, and pins are cleared.
-    Drain,
-    /// A backend of the live environment fails its checks, or passes them again.
-    Health,
-    /// A backend of the live environment gets another weight, by a reload.
-    Weigh,
-}
-
 /// An order that was not carried out for so long never will be; only a drain takes longer.
 const LIVES: Duration = Duration::from_secs(4);
-
-/// What decides on the acts that can be begun.
-pub struct Situation {
-    state: State,
-    rests_on_base: bool,
-    all_well: bool,
-}
-
-impl Situation {
-    /// Whether an act can be begun; one that writes a ring of its own, if `writes_ring`.
-    pub fn allows(&self, act: Act, writes_ring: bool) -> bool {
-        // A change inside an environment that goes back to base finds its ring there.
-        let change = self.state == State::Idle && (!writes_ring || self.rests_on_base);
-        match act {
-            Act::Flip => self.state == State::Idle,
-            Act::Health => change,
-            // Where one backend takes everything, weights change nothing.
-            Act::Weigh => change && self.all_well,
-            Act::Rollback => self.state == State::Draining,
-            Act::Drain => matches!(self.state, State::Draining | State::RollingBack),
-        }
-    }
-}
 
 /// A laboratory, streams, and an agent that is watched.
 pub struct Ground {
@@ -69,17 +30,19 @@ pub struct Ground {
     pub stage: Stage,
     /// What the agent passes, and where it dies.
     pub trap: Trap,
-    settings: Settings,
+    pub(super) settings: Settings,
     /// What the journal said at first: who is who.
-    record: Record,
+    pub(super) record: Record,
     /// Short streams that come and go all the while, and a few long ones.
-    churn: Option<Load>,
-    loads: Vec<Load>,
+    pub(super) churn: Option<Load>,
+    pub(super) loads: Vec<Load>,
     before: Resets,
     /// The place of a backend that is told to look ill.
-    ill: Option<usize>,
+    pub(super) ill: Option<usize>,
     /// The weight of the live environment's last backend.
-    light: bool,
+    pub(super) light: bool,
+    /// The last backends are no longer configured.
+    pub(super) gone: bool,
 }
 
 impl Ground {
@@ -91,8 +54,18 @@ impl Ground {
         stage.kill_agent()?;
         let record = reboot::record(&stage)?;
         let (churn, loads) = (None, Vec::new());
-        let mut ground =
-            Self { stage, trap, settings, record, churn, loads, before, ill: None, light: false };
+        let mut ground = Self {
+            stage,
+            trap,
+            settings,
+            record,
+            churn,
+            loads,
+            before,
+            ill: None,
+            light: false,
+            gone: false,
+        };
         ground.start()?;
         ground.churn = Some(ground.stage.load(STREAMS, true)?);
         Ok(ground)
@@ -122,8 +95,8 @@ impl Ground {
     pub fn wait_until_known(&self) -> Result<()> {
         let ill = self.ill.map(|place| self.stage.topology.backends[place].address.to_string());
         self.stage.agent().wait_for("every backend to be known", |deployment| {
-            let mut members = deployment.environments.iter().flat_map(|environment| &environment.members);
-            members.all(|member| {
+            let members = deployment.environments.iter().flat_map(|environment| &environment.members);
+            members.filter(|member| !member.leaving).all(|member| {
                 let is_ill = ill.as_ref().is_some_and(|ill| member.address.starts_with(&format!("{ill}:")));
                 member.health == if is_ill { "unhealthy" } else { "healthy" }
             })
@@ -176,19 +149,31 @@ impl Ground {
                 self.write_config()?;
                 ask(&["reload"])
             }
+            Act::Member => {
+                self.gone = !self.gone;
+                self.write_config()?;
+                ask(&["reload"])
+            }
+            Act::Share => {
+                let (to, share) = (word(other(live)), SHARE.to_string());
+                ask(&["flip", DEPLOYMENT, "--to", to, "--share", &share, "--force", "syn-memory"])
+            }
         }
     }
 
-    /// Writes the configuration with the weights of the moment.
+    /// Writes the configuration with the backends and weights of the moment.
     fn write_config(&self) -> Result<()> {
         let mut text = config::text(&self.stage.topology, &self.settings);
-        if self.light {
-            // The last of each environment.
-            for environment in [Environment::Blue, Environment::Green] {
-                let last = self.stage.topology.environment(environment).last().context("no backend")?;
-                let address = format!("\"{}:{}\"", last.address, crate::lab::fleet::STREAM_PORT);
-                ensure!(text.contains(&address), "{address} is not in {text}");
+        // The last of each environment.
+        for environment in [Environment::Blue, Environment::Green] {
+            let last = self.stage.topology.environment(environment).last().context("no backend")?;
+            let address = format!("\"{}:{}\"", last.address, crate::lab::fleet::STREAM_PORT);
+            ensure!(text.contains(&format!(", {address}")), "{address} is not the last one in {text}");
+            if self.light {
                 text = text.replace(&address, &format!("{{ address = {address}, weight = 50 }}"));
+            }
+            if self.gone {
+                text = text.replace(&format!(", {address}"), "");
             }
         }
         std::fs::write(self.stage.config(), text).context("write the configuration")
@@ -202,59 +187,12 @@ impl Ground {
                 agent.wait_for("the switch", |deployment| deployment.live == live)?;
             }
             Act::Drain => agent.wait_until_idle()?,
-            Act::Health | Act::Weigh => self.wait_until_known()?,
-        }
-        self.rings_follow()
-    }
-
-    /// Waits until the rings in the kernel are what health and weights ask for.
-    fn rings_follow(&self) -> Result<()> {
-        let mut last = Ok(Vec::new());
-        let follow = eventually(PATIENCE, || {
-            last = self.slots();
-            // A ring is as fair as its slots can be divided.
-            last.as_ref().is_ok_and(|slots| slots.iter().all(|(wanted, found)| wanted.abs_diff(*found) < 40))
-        });
-        if follow { Ok(()) } else { self.fail(&format!("the rings do not follow (wanted, found): {last:?}")) }
-    }
-
-    /// The slots of the current ring that each backend of the live environment should have, and has.
-    fn slots(&self) -> Result<Vec<(usize, usize)>> {
-        let held = self.held()?;
-        let deployment = self.record.deployments.first().context("no deployment")?;
-        let service = deployment.services.first().context("no service")?;
-        let current = held.word(deployment.index)?.current();
-        let ring = held.ring(service, current.slot)?;
-        let backends = service.backends.iter().filter(|backend| backend.environment == current.environment);
-        let backends: Vec<_> = backends.collect();
-        let ill = self.ill.map(|place| self.stage.topology.backends[place].address);
-        let weight = |(at, backend): (usize, &&BackendRecord)| match backend.address.ip() {
-            ip if ill.is_some_and(|ill| ip == ill) => 0,
-            _ if self.light && at + 1 == backends.len() => 50,
-            _ => 100,
-        };
-        let weights: Vec<usize> = backends.iter().enumerate().map(weight).collect();
-        let sum: usize = weights.iter().sum();
-        let found = backends.iter().map(|b| ring.iter().filter(|slot| **slot == b.id).count());
-        Ok(weights.iter().map(|weight| ring.len() * weight / sum).zip(found).collect())
-    }
-
-    /// Slots of base and current that lead to the backend with this place in the topology.
-    pub fn slots_of(&self, place: usize) -> Result<usize> {
-        let held = self.held()?;
-        let address = self.stage.topology.backends[place].address;
-        let mut count = 0;
-        for deployment in &self.record.deployments {
-            let word = held.word(deployment.index)?;
-            for service in &deployment.services {
-                let backend = service.backends.iter().find(|backend| backend.address.ip() == address);
-                let id = backend.context("nobody has this address")?.id;
-                for slot in [word.base().slot, word.current().slot] {
-                    count += held.ring(service, slot)?.iter().filter(|found| **found == id).count();
-                }
+            Act::Health | Act::Weigh | Act::Member => self.wait_until_known()?,
+            Act::Share => {
+                return agent.wait_for("the share", |deployment| deployment.share == Some(SHARE as u8));
             }
         }
-        Ok(count)
+        self.rings_follow()
     }
 
     /// Waits until the agent passes nothing any more: what follows an act is part of it.
@@ -295,64 +233,6 @@ impl Ground {
         Ok(true)
     }
 
-    /// New streams now: all of them reach this environment.
-    pub fn open_streams(&mut self, wanted: Environment) -> Result<()> {
-        let load = self.stage.load(STREAMS, false)?;
-        let reached = load.tally().open(wanted);
-        self.loads.push(load);
-        ensure!(
-            reached == u64::from(STREAMS),
-            "{reached} of {STREAMS} new connections reached {}",
-            word(wanted)
-        );
-        self.all_whole()
-    }
-
-    /// No stream has failed, and all go on.
-    pub fn all_whole(&self) -> Result<()> {
-        let answered: Vec<_> = self.streams().map(|load| load.tally().answered()).collect();
-        let go_on = eventually(PATIENCE, || {
-            self.streams().zip(&answered).all(|(load, answered)| {
-                let tally = load.tally();
-                tally.answered() >= answered + u64::from(STREAMS) || tally.failed() > 0
-            })
-        });
-        for load in self.streams() {
-            let tally = load.tally();
-            ensure!(tally.failed() == 0, "a stream failed: {:?}", tally.failures());
-        }
-        ensure!(go_on, "streams stand still");
-        Ok(())
-    }
-
-    fn streams(&self) -> impl Iterator<Item = &Load> {
-        self.churn.iter().chain(&self.loads)
-    }
-
-    /// Ends the streams of an environment by FINs both ways.
-    fn end_streams(&mut self, environment: Environment) -> Result<()> {
-        for load in self.streams() {
-            load.order(|orders| match environment {
-                Environment::Blue => orders.end_blue = true,
-                Environment::Green => orders.end_green = true,
-            });
-        }
-        let ended = eventually(PATIENCE, || self.streams().all(|load| load.tally().open(environment) == 0));
-        ensure!(ended, "streams of {} do not end", word(environment));
-        // Short ones go on to come and go, wherever new connections go.
-        for load in self.streams() {
-            load.order(|orders| (orders.end_blue, orders.end_green) = (false, false));
-        }
-        let over = |load: &mut Load| load.tally().open(other(environment)) == 0;
-        let over: Vec<_> = self.loads.extract_if(.., over).collect();
-        over.into_iter().try_for_each(end)
-    }
-
-    /// Ends all streams, and holds them to their promise.
-    pub fn end_all_streams(&mut self) -> Result<()> {
-        self.churn.take().into_iter().chain(std::mem::take(&mut self.loads)).try_for_each(end)
-    }
-
     /// Lives through an act, and tells its boundaries.
     pub fn rehearse(&mut self, act: Act) -> Result<Vec<Boundary>> {
         let live = self.live_after(act)?;
@@ -374,7 +254,7 @@ impl Ground {
     /// One more release, after all; then everything ends, all streams are held to their promise, and nothing
     /// stays behind in the kernel.
     pub fn finish(mut self) -> Result<()> {
-        while self.ill.is_some() || self.light || !self.situation()?.allows(Act::Flip, false) {
+        while self.changed().is_some() || !self.situation()?.allows(Act::Flip, false) {
             self.go_on()?;
         }
         self.rehearse(Act::Flip)?;
@@ -391,20 +271,19 @@ impl Ground {
     pub fn situation(&self) -> Result<Situation> {
         let word = self.held()?.word(0)?;
         let rests_on_base = word.base() == word.current();
-        Ok(Situation { state: self.status()?.state, rests_on_base, all_well: self.ill.is_none() })
+        Ok(Situation { state: self.status()?.state, rests_on_base, changed: self.changed() })
+    }
+
+    /// The change inside an environment that stands.
+    fn changed(&self) -> Option<Act> {
+        let acts = [(self.ill.is_some(), Act::Health), (self.light, Act::Weigh), (self.gone, Act::Member)];
+        acts.into_iter().find_map(|(stands, act)| stands.then_some(act))
     }
 
     /// Brings the ground to where other acts are possible, undisturbed.
     pub fn go_on(&mut self) -> Result<()> {
-        let act = if self.situation()?.allows(Act::Drain, false) {
-            Act::Drain
-        } else if self.ill.is_some() {
-            Act::Health
-        } else if self.light {
-            Act::Weigh
-        } else {
-            Act::Flip
-        };
+        let drains = self.situation()?.allows(Act::Drain, false);
+        let act = if drains { Act::Drain } else { self.changed().unwrap_or(Act::Flip) };
         let live = self.live_after(act)?;
         self.begin(act)?;
         self.complete(act, live)?;
@@ -415,12 +294,4 @@ impl Ground {
     pub fn fail<T>(&self, what: &str) -> Result<T> {
         bail!("{what}; bgd said:\n{}", self.stage.agent().log())
     }
-}
-
-/// Ends a load, and holds it to its promise.
-fn end(load: Load) -> Result<()> {
-    let tally = load.stop()?;
-    ensure!(tally.failed() == 0, "a stream failed: {:?}", tally.failures());
-    ensure!(tally.fates().kept == tally.fates().opened, "{:?}", tally.fates());
-    Ok(())
 }

@@ -3,20 +3,24 @@
 use anyhow::{Context, Result, ensure};
 use aya::Pod;
 use aya::maps::{Array, Map, MapData};
-use bg_common::abi::{ABI_VERSION, BackendId, Node};
+use bg_common::abi::{ABI_VERSION, Backend, BackendId, Node};
 use bg_common::control::{Control, Environment};
 use bg_common::ring::{self, SLOTS_PER_ELEMENT};
 use bg_userspace::journal::{DeploymentRecord, ServiceRecord};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 /// Words of `NODE`.
 const NODE: usize = size_of::<Node>() / 8;
+/// Words of an element of `BACKENDS`.
+const BACKEND: usize = size_of::<Backend>() / 8;
 
 /// The pinned maps of a node.
 pub struct Held {
     control: Array<MapData, u64>,
     rings: Array<MapData, u64>,
     node: Array<MapData, [u64; NODE]>,
+    backends: Array<MapData, [u64; BACKEND]>,
 }
 
 impl Held {
@@ -26,6 +30,7 @@ impl Held {
             control: map(pin_dir, "CONTROL")?,
             rings: map(pin_dir, "RINGS")?,
             node: map(pin_dir, "NODE")?,
+            backends: map(pin_dir, "BACKENDS")?,
         })
     }
 
@@ -38,6 +43,14 @@ impl Held {
     pub fn key(&self) -> Result<[u64; 4]> {
         let node = self.node.get(&0, 0).context("read the hash key")?;
         Ok([node[0], node[1], node[2], node[3]])
+    }
+
+    /// Where a backend listens.
+    pub fn address(&self, id: BackendId) -> Result<IpAddr> {
+        let line = self.backends.get(&id.into(), 0).with_context(|| format!("read backend {id}"))?;
+        let bytes = [line[0].to_ne_bytes(), line[1].to_ne_bytes()].concat();
+        let mapped = Ipv6Addr::from_octets(bytes.try_into().expect("two words"));
+        Ok(mapped.to_canonical())
     }
 
     /// A ring of a service.
