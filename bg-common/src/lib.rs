@@ -8,6 +8,7 @@
 extern crate std;
 
 pub mod abi;
+mod catalogue;
 pub mod census;
 pub mod clear;
 pub mod control;

@@ -1,5 +1,7 @@
 //! Why a packet ended as it did. Every packet has exactly one reason, and every reason is counted.
 
+use crate::catalogue::catalogue;
+
 /// What is done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -13,34 +15,17 @@ pub enum Verdict {
 
 macro_rules! reasons {
     ($($variant:ident = $number:literal, $verdict:ident, $name:literal, $text:literal;)*) => {
-        /// Why a packet ended as it did.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum Reason {
-            $(#[doc = $text] $variant = $number,)*
+        catalogue! {
+            /// Why a packet ended as it did. Counters are labelled with its name.
+            Reason { $($variant = $number, $name, $text;)* }
         }
 
         impl Reason {
-            /// All of them, by number.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
             /// What is done with such a packet.
             #[must_use]
             #[inline(always)]
             pub const fn verdict(self) -> Verdict {
                 match self { $(Self::$variant => Verdict::$verdict,)* }
-            }
-
-            /// Its name, as counters are labelled.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// What it means.
-            #[must_use]
-            pub const fn text(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
             }
         }
     };

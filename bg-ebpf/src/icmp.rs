@@ -7,6 +7,7 @@ mod v6;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
+use crate::checksum::Sum;
 use crate::packet::{Field as _, Frame, Macs, Packet, Wire};
 use crate::parse::{self, IPV4};
 
@@ -72,4 +73,16 @@ fn turn<R: Report, P: Packet>(packet: &mut P, error: Error) -> Option<()> {
     }
     frame.take::<[u8; 2]>()?.put(ethertype);
     ip.write(error, quote, frame)
+}
+
+/// Puts the header in its place, with the checksum over itself and what else is covered.
+#[inline(always)]
+fn seal(place: &mut [u8; ICMP_HEADER], mut header: [u8; ICMP_HEADER], covered: Sum) {
+    let sum = covered
+        .four(u32::from_ne_bytes([header[0], header[1], header[2], header[3]]))
+        .four(u32::from_ne_bytes([header[4], header[5], header[6], header[7]]));
+    let checksum = sum.finish().to_ne_bytes();
+    header[2] = checksum[0];
+    header[3] = checksum[1];
+    *place = header;
 }

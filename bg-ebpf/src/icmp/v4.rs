@@ -2,7 +2,7 @@
 
 use network_types::ip::Ipv4Hdr;
 
-use super::{Error, HOPS, ICMP_HEADER, Report};
+use super::{Error, HOPS, ICMP_HEADER, Report, seal};
 use crate::checksum::Sum;
 use crate::packet::{Field as _, Frame};
 
@@ -48,18 +48,12 @@ impl Report for Ipv4Hdr {
         let sum = words.iter().fold(Sum::default(), |sum, word| sum.four(u32::from_ne_bytes(*word)));
         ip.check.put(sum.finish());
 
-        let mut header = header(error);
-        let mut sum = Sum::default()
-            .four(u32::from_ne_bytes([header[0], header[1], header[2], header[3]]))
-            .four(u32::from_ne_bytes([header[4], header[5], header[6], header[7]]));
+        let mut sum = Sum::default();
         for _ in 0..QUOTE_WORDS {
             let Some(word) = frame.take::<[u8; 4]>() else { break };
             sum = sum.four(word.fetch());
         }
-        let checksum = sum.finish().to_ne_bytes();
-        header[2] = checksum[0];
-        header[3] = checksum[1];
-        *icmp = header;
+        seal(icmp, header(error), sum);
         Some(())
     }
 }

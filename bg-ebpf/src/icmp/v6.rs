@@ -2,7 +2,7 @@
 
 use network_types::ip::Ipv6Hdr;
 
-use super::{Error, HOPS, ICMP_HEADER, Report};
+use super::{Error, HOPS, ICMP_HEADER, Report, seal};
 use crate::checksum::Sum;
 use crate::packet::{Field as _, Frame};
 
@@ -36,14 +36,11 @@ impl Report for Ipv6Hdr {
         };
 
         // The pseudo-header has addresses, length and protocol (RFC 8200, 8.1).
-        let mut header = header(error);
         let mut sum = Sum::default()
             .sixteen(vip.fetch())
             .sixteen(client.fetch())
             .four(u32::from(length).to_be())
-            .four(u32::from(ICMP_V6).to_be())
-            .four(u32::from_ne_bytes([header[0], header[1], header[2], header[3]]))
-            .four(u32::from_ne_bytes([header[4], header[5], header[6], header[7]]));
+            .four(u32::from(ICMP_V6).to_be());
         for _ in 0..QUOTED / 16 {
             let Some(bytes) = frame.take::<[u8; 16]>() else { break };
             sum = sum.sixteen(bytes.fetch());
@@ -59,10 +56,7 @@ impl Report for Ipv6Hdr {
         if let Some(&mut [one]) = frame.take::<[u8; 1]>() {
             sum = sum.four(u32::from(u16::from_ne_bytes([one, 0])));
         }
-        let checksum = sum.finish().to_ne_bytes();
-        header[2] = checksum[0];
-        header[3] = checksum[1];
-        *icmp = header;
+        seal(icmp, header(error), sum);
         Some(())
     }
 }
