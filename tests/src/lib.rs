@@ -8,6 +8,7 @@ pub mod kill;
 pub mod lab;
 pub mod model;
 pub mod packets;
+pub mod promise;
 pub mod soak;
 pub mod streamer;
 pub mod twin;

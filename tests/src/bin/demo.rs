@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use bg_tests::demo::{Options, run};
+use bg_tests::promise;
 use clap::Parser;
-use std::io::Write;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -18,33 +18,14 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match demo(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("demo: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let cli = Cli::parse();
+    promise::watch("demo", || demo(&cli))
 }
 
 fn demo(cli: &Cli) -> Result<()> {
     if !(0.2..=20.0).contains(&cli.seconds_scale) {
         bail!("--seconds-scale {} is not between 0.2 and 20", cli.seconds_scale);
     }
-    if !rustix::process::geteuid().is_root() {
-        bail!("the demo makes network namespaces and loads XDP programs: run it as root");
-    }
     let summary = run(Options { scale: cli.seconds_scale })?;
-    let mut out = std::io::stdout().lock();
-    if cli.json {
-        writeln!(out, "{}", serde_json::to_string(&summary)?)?;
-    } else {
-        writeln!(out, "\n{}", summary.table())?;
-    }
-    let broken = summary.broken_promises();
-    if broken.is_empty() {
-        eprintln!("every promise was kept");
-        return Ok(());
-    }
-    bail!("a promise was broken: {}", broken.join("; "))
+    promise::conclude(cli.json, &summary, &summary.table(), &summary.broken_promises(), "")
 }

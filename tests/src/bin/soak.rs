@@ -1,11 +1,11 @@
 //! `soak`: many connections, many switches, much trouble, for as long as one likes. Exit code 1 when a
 //! promise was broken.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use bg_tests::promise;
 use bg_tests::soak::{Options, run};
 use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::io::Write;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -45,19 +45,11 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    match soak(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("soak: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let cli = Cli::parse();
+    promise::watch("soak", || soak(&cli))
 }
 
 fn soak(cli: &Cli) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("a soak makes network namespaces and loads XDP programs: run it as root");
-    }
     // Every connection is a descriptor, here and in the servers, which inherit this.
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
@@ -74,16 +66,6 @@ fn soak(cli: &Cli) -> Result<()> {
         acts: cli.acts,
     };
     let summary = run(&options)?;
-    let mut out = std::io::stdout().lock();
-    if cli.json {
-        writeln!(out, "{}", serde_json::to_string(&summary)?)?;
-    } else {
-        writeln!(out, "\n{}", summary.table())?;
-    }
-    let broken = summary.broken_promises();
-    if broken.is_empty() {
-        eprintln!("every promise was kept");
-        return Ok(());
-    }
-    bail!("a promise was broken: {}; try again with --seed {}", broken.join("; "), summary.seed)
+    let again = format!("; try again with --seed {}", summary.seed);
+    promise::conclude(cli.json, &summary, &summary.table(), &summary.broken_promises(), &again)
 }

@@ -1,8 +1,14 @@
 //! Packets built from scratch, with checksums computed over all of their bytes. It shares no code with the
 //! program: what the program changes step by step is computed here as a whole.
 
-use std::net::{IpAddr, SocketAddr};
+mod bytes;
+mod icmp;
 
+use std::net::SocketAddr;
+
+use self::bytes::{TCP, add, link};
+pub use self::bytes::{checksum, covered, octets};
+pub use self::icmp::IcmpError;
 use super::world::{Backend, CLIENT, CLIENT_MAC, WAN_MAC, WEB, v6};
 
 /// A hardware address.
@@ -56,15 +62,6 @@ pub struct Segment {
     /// How much is added to the right checksum of the segment.
     pub tcp_error: u16,
 }
-
-/// An extension header: its number, and its bytes, of which the first will be the next one's number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extension(pub u8, pub Vec<u8>);
-
-/// Do not fragment.
-pub const DF: u16 = 1 << 14;
-/// More fragments.
-pub const MF: u16 = 1 << 13;
 
 impl Segment {
     /// A segment of the client to the first service, as the node's interface `wan` receives it.
@@ -192,94 +189,11 @@ impl Segment {
     }
 }
 
-/// An ICMP error from `vip` to `client` that quotes the start of an IP packet.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "they are the fields of the headers")]
-pub struct IcmpError {
-    pub to: Mac,
-    pub from: Mac,
-    pub tags: Vec<[u8; 4]>,
-    pub vip: IpAddr,
-    pub client: IpAddr,
-    pub kind: u8,
-    pub code: u8,
-    /// The four bytes after the checksum.
-    pub rest: [u8; 4],
-    pub quote: Vec<u8>,
-}
+/// An extension header: its number, and its bytes, of which the first will be the next one's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension(pub u8, pub Vec<u8>);
 
-impl IcmpError {
-    /// All of its bytes.
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut icmp = vec![self.kind, self.code, 0, 0];
-        icmp.extend(self.rest);
-        icmp.extend(&self.quote);
-        let mut bytes = link(self.to, self.from, &self.tags, self.vip);
-        let ends = [octets(self.vip), octets(self.client)].concat();
-        let sum = if self.vip.is_ipv4() {
-            let mut ip = vec![0x45, 0xc0];
-            ip.extend(((20 + icmp.len()) as u16).to_be_bytes());
-            ip.extend([0, 0, 0x40, 0, 64, ICMP, 0, 0]);
-            ip.extend(ends);
-            let sum = checksum(&ip);
-            ip[10..12].copy_from_slice(&sum.to_be_bytes());
-            bytes.extend(ip);
-            checksum(&icmp)
-        } else {
-            bytes.extend([0x60, 0, 0, 0]);
-            bytes.extend((icmp.len() as u16).to_be_bytes());
-            bytes.extend([ICMP_V6, 64]);
-            bytes.extend(ends);
-            checksum(&covered(self.vip, self.client, ICMP_V6, &icmp))
-        };
-        icmp[2..4].copy_from_slice(&sum.to_be_bytes());
-        bytes.extend(icmp);
-        bytes
-    }
-}
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const ICMP_V6: u8 = 58;
-
-/// An address as it lies in a packet.
-pub fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-/// What a checksum covers: the pseudo-header (RFC 9293, 3.1; RFC 8200, 8.1), and the bytes.
-pub fn covered(source: IpAddr, destination: IpAddr, protocol: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut covered = [octets(source), octets(destination)].concat();
-    covered.extend((bytes.len() as u32).to_be_bytes());
-    covered.extend([0, 0, 0, protocol]);
-    covered.extend(bytes);
-    covered
-}
-
-fn link(to: Mac, from: Mac, tags: &[[u8; 4]], inner: IpAddr) -> Vec<u8> {
-    let mut bytes = [to, from].concat();
-    bytes.extend(tags.concat());
-    bytes.extend(if inner.is_ipv4() { [0x08, 0x00] } else { [0x86, 0xdd] });
-    bytes
-}
-
-/// RFC 1071, as it is written there.
-pub fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum = 0_u32;
-    for pair in bytes.chunks(2) {
-        sum += u32::from(pair[0]) * 256 + u32::from(*pair.get(1).unwrap_or(&0));
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
-}
-
-/// One's complement addition.
-fn add(a: u16, b: u16) -> u16 {
-    let sum = u32::from(a) + u32::from(b);
-    ((sum & 0xffff) + (sum >> 16)) as u16
-}
+/// Do not fragment.
+pub const DF: u16 = 1 << 14;
+/// More fragments.
+pub const MF: u16 = 1 << 13;

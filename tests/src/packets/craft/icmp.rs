@@ -1,0 +1,52 @@
+//! ICMP errors.
+
+use std::net::IpAddr;
+
+use super::Mac;
+use super::bytes::{ICMP, ICMP_V6, checksum, covered, link, octets};
+
+/// An ICMP error from `vip` to `client` that quotes the start of an IP packet.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "they are the fields of the headers")]
+pub struct IcmpError {
+    pub to: Mac,
+    pub from: Mac,
+    pub tags: Vec<[u8; 4]>,
+    pub vip: IpAddr,
+    pub client: IpAddr,
+    pub kind: u8,
+    pub code: u8,
+    /// The four bytes after the checksum.
+    pub rest: [u8; 4],
+    pub quote: Vec<u8>,
+}
+
+impl IcmpError {
+    /// All of its bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut icmp = vec![self.kind, self.code, 0, 0];
+        icmp.extend(self.rest);
+        icmp.extend(&self.quote);
+        let mut bytes = link(self.to, self.from, &self.tags, self.vip);
+        let ends = [octets(self.vip), octets(self.client)].concat();
+        let sum = if self.vip.is_ipv4() {
+            let mut ip = vec![0x45, 0xc0];
+            ip.extend(((20 + icmp.len()) as u16).to_be_bytes());
+            ip.extend([0, 0, 0x40, 0, 64, ICMP, 0, 0]);
+            ip.extend(ends);
+            let sum = checksum(&ip);
+            ip[10..12].copy_from_slice(&sum.to_be_bytes());
+            bytes.extend(ip);
+            checksum(&icmp)
+        } else {
+            bytes.extend([0x60, 0, 0, 0]);
+            bytes.extend((icmp.len() as u16).to_be_bytes());
+            bytes.extend([ICMP_V6, 64]);
+            bytes.extend(ends);
+            checksum(&covered(self.vip, self.client, ICMP_V6, &icmp))
+        };
+        icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+        bytes.extend(icmp);
+        bytes
+    }
+}
