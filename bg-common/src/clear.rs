@@ -53,7 +53,8 @@ pub struct PinSummary {
     pub disagreeing: u64,
 }
 
-/// A pin, read once.
+/// A pin, read once, the meta word last: every change of the holds comes after a stamp, so that an old stamp
+/// is the stamp of these holds.
 struct Snapshot {
     tag: u64,
     half: u64,
@@ -72,17 +73,13 @@ impl Snapshot {
             // A processor is just filling it.
             return None;
         }
-        Some(Self { tag, half, established, meta: Meta(pin.meta.load()) })
+        let meta = Meta(pin.meta.load());
+        // What was given up is as good as gone.
+        (!meta.given_up()).then_some(Self { tag, half, established, meta })
     }
 
     fn holds(&self) -> impl Iterator<Item = Hold> {
         [self.half, self.established].into_iter().filter_map(Hold::from_word)
-    }
-
-    fn same<W: Word>(&self, pin: &Pin<W>) -> bool {
-        pin.half.load() == self.half
-            && pin.established.load() == self.established
-            && pin.meta.load() == self.meta.0
     }
 
     /// Whether its time is over.
@@ -121,17 +118,13 @@ impl<'t, T: Tables> Pins<'t, T> {
     fn of_deployment(&self, deployment: u16) -> impl Iterator<Item = (&'t Pin<T::Word>, Snapshot)> {
         self.all().filter_map(move |pin| {
             let snapshot = Snapshot::of(pin)?;
-            let service = self.service(&snapshot)?;
+            let service = self.service(snapshot.meta)?;
             (service.deployment == deployment).then_some((pin, snapshot))
         })
     }
 
-    fn service(&self, snapshot: &Snapshot) -> Option<&Service> {
-        self.services.get(usize::from(snapshot.meta.service()))?.as_ref()
-    }
-
-    fn flow(&self, snapshot: &Snapshot) -> Flow {
-        Flow::from_tag(&self.tables.node().key, snapshot.tag)
+    fn service(&self, meta: Meta) -> Option<&Service> {
+        self.services.get(usize::from(meta.service()))?.as_ref()
     }
 
     fn environment(&self, backend: BackendId) -> Option<Environment> {
@@ -145,8 +138,9 @@ impl<'t, T: Tables> Pins<'t, T> {
 
     /// Whether a pin holds a connection of the live environment elsewhere than base would send it.
     fn disagrees(&self, snapshot: &Snapshot, control: Control) -> bool {
-        let Some(service) = self.service(snapshot) else { return false };
-        let slot = ring::slot(self.flow(snapshot).hash, service.ring_size);
+        let Some(service) = self.service(snapshot.meta) else { return false };
+        let flow = Flow::from_tag(&self.tables.node().key, snapshot.tag);
+        let slot = ring::slot(flow.hash, service.ring_size);
         let base = ring::backend(self.tables, service, control.base().slot, slot);
         snapshot.holds().any(|hold| {
             Some(hold.backend()) != base && self.environment(hold.backend()) != Some(control.leaving())
@@ -181,13 +175,18 @@ impl<'t, T: Tables> Pins<'t, T> {
             let Some(snapshot) = Snapshot::of(pin) else { continue };
             let Some(lifetimes) = lifetimes(snapshot.meta.service()) else { continue };
             if snapshot.over(self.tables, lifetimes) {
-                buried += u64::from(bury(agent, pin, &snapshot));
+                if pin.give_up(snapshot.meta) {
+                    agent.boundary("given up");
+                    bury(agent, pin);
+                    buried += 1;
+                }
             } else if let Some(half) = Hold::from_word(snapshot.half)
                 && !half.matched()
                 && snapshot.established != 0
                 && snapshot.meta.age(seconds) > lifetimes.half
             {
-                // The established connection goes on; only the SYN that led nowhere is forgotten.
+                // The established connection goes on; only the SYN that led nowhere is forgotten. After so much
+                // silence no copy of it can be under way.
                 pin.half.compare_exchange(half.0, 0);
             }
         }
@@ -195,45 +194,72 @@ impl<'t, T: Tables> Pins<'t, T> {
         Ok(buried)
     }
 
-    /// After base := current and a grace period: every isn goes into the SYN memory, then the pins that
-    /// base agrees with, and those of the environment that was left, are dropped. Returns how many stay.
+    /// After base := current and a grace period: the pins that base agrees with, and those of the environment
+    /// that was left, are dropped, and every isn goes into the SYN memory. Returns how many stay.
     ///
     /// # Errors
     /// When there is no grace period.
     pub fn clear<A: Agent>(&self, agent: &mut A, deployment: u16, control: Control) -> Result<u64, A::Error> {
         let (mut buried, mut stay) = (0, 0);
         for (pin, snapshot) in self.of_deployment(deployment) {
-            let flow = self.flow(&snapshot);
-            for hold in snapshot.holds() {
-                if self.tables.mutated(Mutant::NothingRemembered)
-                    || self.tables.mutated(Mutant::HalfOnlyRemembered) && hold.0 != snapshot.half
-                {
-                    continue;
-                }
-                recent::add(self.tables, deployment, &flow, hold.isn());
+            let given_up = !self.disagrees(&snapshot, control) && pin.give_up(snapshot.meta);
+            if given_up {
+                agent.boundary("given up");
             }
+            self.remember(deployment, pin, snapshot.tag);
             agent.boundary("remembered");
-            if self.disagrees(&snapshot, control) {
-                stay += 1;
+            if given_up {
+                bury(agent, pin);
+                buried += 1;
             } else {
-                buried += u64::from(bury(agent, pin, &snapshot));
+                stay += 1;
             }
         }
         self.empty(agent, buried)?;
         Ok(stay)
     }
 
-    /// Finishes what an agent that was killed left buried.
+    /// Puts what a pin holds now into the SYN memory.
+    fn remember(&self, deployment: u16, pin: &Pin<T::Word>, tag: u64) {
+        let flow = Flow::from_tag(&self.tables.node().key, tag);
+        let half = pin.half.load();
+        for hold in [half, pin.established.load()].into_iter().filter_map(Hold::from_word) {
+            if self.tables.mutated(Mutant::NothingRemembered)
+                || self.tables.mutated(Mutant::HalfOnlyRemembered) && hold.0 != half
+            {
+                continue;
+            }
+            recent::add(self.tables, deployment, &flow, hold.isn());
+        }
+    }
+
+    /// Finishes what an agent that was killed has begun. Whether a pin that it gave up was over or cleared
+    /// cannot be known; to remember what it held is right for both, because its packets go to base now.
     ///
     /// # Errors
     /// When there is no grace period.
     pub fn exhume<A: Agent>(&self, agent: &mut A) -> Result<(), A::Error> {
-        let buried = self.all().filter(|pin| pin.tag.load() == TOMB).count();
-        self.empty(agent, buried as u64)
+        let mut buried = 0;
+        for pin in self.all() {
+            let tag = pin.tag.load();
+            if tag != 0 && tag != TOMB {
+                let meta = Meta(pin.meta.load());
+                if !meta.given_up() {
+                    continue;
+                }
+                if let Some(service) = self.service(meta) {
+                    self.remember(service.deployment, pin, tag);
+                }
+                bury(agent, pin);
+            }
+            buried += u64::from(tag != 0);
+        }
+        self.empty(agent, buried)
     }
 
-    /// The last step of freeing: after a grace period nobody can write into what was buried any more, and
-    /// it is emptied and free.
+    /// The last step of freeing. Nobody finds a buried pin; after a grace period nobody holds one that was
+    /// found before either, and it is emptied and free. Until then it keeps the mark of one given up, and no
+    /// other flow can claim it.
     fn empty<A: Agent>(&self, agent: &mut A, buried: u64) -> Result<(), A::Error> {
         if buried == 0 {
             return Ok(());
@@ -250,16 +276,12 @@ impl<'t, T: Tables> Pins<'t, T> {
     }
 }
 
-/// The first step of freeing a pin: its tag is buried, so that no packet finds it and no other flow claims
-/// it. `false`: a packet has changed it just before; it has its tag back.
-fn bury<A: Agent, W: Word>(agent: &mut A, pin: &Pin<W>, snapshot: &Snapshot) -> bool {
-    if pin.tag.compare_exchange(snapshot.tag, TOMB) != snapshot.tag {
-        return false;
-    }
-    if !snapshot.same(pin) {
-        pin.tag.store(snapshot.tag);
-        return false;
-    }
+/// Takes a pin that is given up out of sight. Its flow may have another one from now on, since this one
+/// never comes back.
+fn bury<A: Agent, W: Word>(agent: &mut A, pin: &Pin<W>) {
+    pin.tag.store(TOMB);
     agent.boundary("buried");
-    true
 }
+
+#[cfg(test)]
+mod tests;

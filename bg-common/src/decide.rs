@@ -126,7 +126,10 @@ pub fn reply<T: Tables>(
     if let Some(pin) = pin::find(tables, flow) {
         let any = tables.mutated(Mutant::PromotionByAny);
         let half = pin.half().filter(|half| half.backend() == backend || any);
-        if let Some(half) = half
+        let its = half.is_some() || pin.established().is_some_and(|hold| hold.backend() == backend);
+        if its
+            && pin.touch(|meta| meta.seen(tables.seconds(), Direction::Return, segment))
+            && let Some(half) = half
             && !segment.syn
             && !segment.rst
             && covers(tables, half, segment.acknowledgement)
@@ -135,9 +138,6 @@ pub fn reply<T: Tables>(
             if tables.mutated(Mutant::PromotionForgetsIsn) {
                 pin.established.store(Hold::new(0, half.backend()).0);
             }
-        }
-        if half.is_some() || pin.established().is_some_and(|hold| hold.backend() == backend) {
-            pin.touch(|meta| meta.seen(tables.seconds(), Direction::Return, segment));
         }
     }
     if environment == control.leaving() {
@@ -208,7 +208,9 @@ impl<T: Tables> Situation<'_, T> {
                     if sealed == Some(environment) {
                         return Err(Reason::Sealed);
                     }
-                    self.seen(pin);
+                    if !self.seen(pin) {
+                        return self.open_in_base(sealed, true);
+                    }
                     self.entered(environment);
                     self.note(environment);
                     return Ok(Route { backend: self.held(hold), overflow: false });
@@ -249,7 +251,7 @@ impl<T: Tables> Situation<'_, T> {
     fn open_in_place(&self, pin: &Pin<T::Word>, sealed: Option<Environment>) -> Result<Route, Reason> {
         let isn = self.segment.sequence;
         let old = pin.half();
-        if let Some(half) = old
+        let opened = if let Some(half) = old
             && self.alive(half.backend()).is_some()
             && !(self.tables.mutated(Mutant::NewerHalfReplaces) && half.isn() != isn)
         {
@@ -257,24 +259,30 @@ impl<T: Tables> Situation<'_, T> {
                 return self.open_in_base(sealed, true);
             }
             // Another processor put the same SYN there just now.
-            return if half.isn() == isn { Ok(self.opened(half.backend())) } else { Err(Reason::PinBusy) };
-        }
-        let backend = self.ring(self.control.current().slot)?;
-        if pin.put_half(self.flow, old.map_or(0, |hold| hold.0), Hold::new(isn, backend)) {
+            if half.isn() == isn { Ok(half.backend()) } else { Err(Reason::PinBusy) }
+        } else {
+            let backend = self.ring(self.control.current().slot)?;
+            // The stamp first, so that the agent does not take an old pin away from under the new half.
             self.seen(pin);
-            if self.tables.mutated(Mutant::SynOverwrites) {
-                pin.established.store(Hold::new(isn, backend).0);
+            if pin.put_half(old.map_or(0, |hold| hold.0), Hold::new(isn, backend)) {
+                if self.tables.mutated(Mutant::SynOverwrites) {
+                    pin.established.store(Hold::new(isn, backend).0);
+                }
+                Ok(backend)
+            } else {
+                match pin.half() {
+                    Some(half) if half.isn() == isn => Ok(half.backend()),
+                    // Another SYN was first.
+                    _ => Err(Reason::PinBusy),
+                }
             }
-            return Ok(self.opened(backend));
+        };
+        // A look at the meta word after the exchange of the half: the agent, clearing, gives a pin up first
+        // and then looks at what it holds. Whichever comes first, the other sees it.
+        if pin.given_up() {
+            return self.open_in_base(sealed, true);
         }
-        match pin.half() {
-            Some(half) if half.isn() == isn && pin.tag.load() == self.flow.tag => {
-                Ok(self.opened(half.backend()))
-            }
-            // Another SYN was first, or the agent is freeing the pin and may yet give it back with this very
-            // half in it: to send the SYN to base now would part it from what follows. It is sent again.
-            _ => Err(Reason::PinBusy),
-        }
+        opened.map(|backend| self.opened(backend))
     }
 
     #[inline(always)]
@@ -305,16 +313,16 @@ impl<T: Tables> Situation<'_, T> {
             if let Some(half) = pin.half()
                 && covers(self.tables, half, self.segment.sequence)
                 && let Some(environment) = self.alive(self.held(half))
+                && self.seen(pin)
             {
                 pin.mark_matched(half);
-                self.seen(pin);
                 self.note(environment);
                 return Ok(self.held(half));
             }
             if let Some(hold) = pin.established()
                 && let Some(environment) = self.alive(self.held(hold))
+                && self.seen(pin)
             {
-                self.seen(pin);
                 self.note(environment);
                 return Ok(self.held(hold));
             }
@@ -346,9 +354,10 @@ impl<T: Tables> Situation<'_, T> {
         }
     }
 
+    /// Before a pin is used: it lives on. `false`: it does not.
     #[inline(always)]
-    fn seen(&self, pin: &Pin<T::Word>) {
-        pin.touch(|meta| meta.seen(self.tables.seconds(), Direction::Forward, self.segment));
+    fn seen(&self, pin: &Pin<T::Word>) -> bool {
+        pin.touch(|meta| meta.seen(self.tables.seconds(), Direction::Forward, self.segment))
     }
 
     /// Counts the flow if it belongs to the environment that is being left.

@@ -12,7 +12,7 @@ pub struct Flow {
     pub hash: u64,
 }
 
-/// The tag of a pin that is being freed.
+/// The tag of a pin that nobody finds any more, and that some may still hold who found it before.
 pub const TOMB: u64 = u64::MAX;
 
 impl Flow {

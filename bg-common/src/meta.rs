@@ -21,6 +21,7 @@ const STAMP: u64 = 0x00ff_ffff;
 const FIN_FORWARD: u64 = 1 << 24;
 const FIN_RETURN: u64 = 1 << 25;
 const RST: u64 = 1 << 26;
+const GIVEN_UP: u64 = 1 << 27;
 
 /// A meta word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,19 @@ impl Meta {
         self.0 & FIN_FORWARD != 0 && self.0 & FIN_RETURN != 0
     }
 
+    /// The word of a pin that the agent frees: from then on nobody may use it. No packet takes that back.
+    #[must_use]
+    pub const fn give_up(self) -> Self {
+        Self(self.0 | GIVEN_UP)
+    }
+
+    /// The agent has given the pin up.
+    #[must_use]
+    #[inline(always)]
+    pub const fn given_up(self) -> bool {
+        self.0 & GIVEN_UP != 0
+    }
+
     /// FIN both ways, or RST.
     #[must_use]
     pub const fn closing(self) -> bool {
@@ -120,6 +134,14 @@ mod tests {
         let meta = Meta::new(5, 1, 2).seen(6, Direction::Forward, &RESET);
         assert!(meta.closing() && !meta.finished());
         assert!(!meta.seen(6, Direction::Return, &Segment::ACK).closing());
+    }
+
+    #[test]
+    fn no_packet_takes_back_that_a_pin_is_given_up() {
+        let meta = Meta::new(5, 1, 2).give_up();
+        assert!(!Meta::new(5, 1, 2).given_up() && meta.given_up());
+        let segments = [DATA, FIN, RESET, Segment { syn: true, ack: false, ..DATA }];
+        assert!(segments.iter().all(|segment| meta.seen(9, Direction::Forward, segment).given_up()));
     }
 
     #[test]

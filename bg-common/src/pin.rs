@@ -6,6 +6,13 @@
 //! full, and a busy drain would never end: each of them enters the environment that is being left. Of
 //! 524,288 pins put into a table of twice that many, 4,613 find no room with buckets of two, and 6 with
 //! buckets of four.
+//!
+//! One exchange of the meta word decides between a packet and the agent. Whoever wants to use a pin stamps
+//! it first ([`Pin::touch`]); the agent gives a pin up by exchanging the very word that it took for old
+//! ([`Pin::give_up`]). Either the stamp comes first, and the pin lives; or the agent does, and the packet
+//! sees that it has to do without. Nothing is ever taken back, so that no packet meets a pin that comes to
+//! life again. A pin that is given up is found until the agent buries its tag; a SYN that finds it goes to
+//! base, as its later packets will, with and without the agent.
 
 use crate::abi::BackendId;
 use crate::flow::Flow;
@@ -24,7 +31,7 @@ const LOCK_TRIES: u32 = 64;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Pin<W> {
-    /// [`Flow::tag`]; 0 is free, [`crate::flow::TOMB`] is being freed.
+    /// [`Flow::tag`]; 0 is free, [`crate::flow::TOMB`] is buried.
     pub tag: W,
     /// [`Hold`] of a connection that the backend has not answered yet; 0 is none.
     pub half: W,
@@ -114,13 +121,10 @@ impl<W: Word> Pin<W> {
         Hold::from_word(self.established.load())
     }
 
-    /// Puts a half pin where `old` was (0 for none). `false`: another processor put one there first, or
-    /// the agent is freeing the pin; the caller has stored nothing that counts.
+    /// Puts a half pin where `old` was (0 for none). `false`: another processor put one there first.
     #[inline(always)]
-    pub fn put_half(&self, flow: &Flow, old: u64, hold: Hold) -> bool {
-        // The tag is read after the exchange; the agent buries the tag before it looks at the holds once
-        // more. Whichever comes first, the other sees it.
-        self.half.compare_exchange(old, hold.0) == old && self.tag.load() == flow.tag
+    pub fn put_half(&self, old: u64, hold: Hold) -> bool {
+        self.half.compare_exchange(old, hold.0) == old
     }
 
     /// Marks the half pin as matched.
@@ -139,14 +143,25 @@ impl<W: Word> Pin<W> {
         self.half.compare_exchange(half.0, 0);
     }
 
-    /// Keeps the meta word up to date; writes only what changed.
+    /// Keeps the meta word up to date; writes only what changed. Of two packets that write at once one leaves
+    /// its stamp, which serves both. `false`: the agent has given the pin up.
     #[inline(always)]
-    pub fn touch(&self, update: impl FnOnce(Meta) -> Meta) {
+    pub fn touch(&self, update: impl FnOnce(Meta) -> Meta) -> bool {
         let old = self.meta.load();
         let new = update(Meta(old)).0;
-        if new != old {
-            self.meta.store(new);
-        }
+        let seen = if new == old { old } else { self.meta.compare_exchange(old, new) };
+        !Meta(seen).given_up()
+    }
+
+    /// Whether the agent has given the pin up.
+    #[inline(always)]
+    pub fn given_up(&self) -> bool {
+        Meta(self.meta.load()).given_up()
+    }
+
+    /// The agent gives the pin up, unless it has been touched since its meta word was `old`.
+    pub fn give_up(&self, old: Meta) -> bool {
+        self.meta.compare_exchange(old.0, old.give_up().0) == old.0
     }
 }
 
@@ -227,7 +242,7 @@ pub enum Inserted<'t, W> {
 
 /// Makes a pin for a flow that [`find`] did not know. Two processors that see the same new flow agree on
 /// one pin: search and claim happen under the flow's lock. The agent frees pins without it, which can
-/// only make more room.
+/// only make more room: a tag that it has buried never comes back.
 #[inline(always)]
 pub fn insert<'t, T: Tables>(tables: &'t T, flow: &Flow, half: Hold, meta: Meta) -> Inserted<'t, T::Word> {
     let node = tables.node();

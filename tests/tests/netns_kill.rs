@@ -165,7 +165,8 @@ fn killed_while_it_buries_a_backend_the_next_one_gives_its_slots_away() {
 fn assert_covers(passed: &BTreeSet<String>) {
     let files = ["create", "write", "fsync", "rename", "directory fsync"];
     let of = |what: &str| files.map(|step| format!("{what} {step}"));
-    let others = ["ring remove", "ledger", "store", "grace", "remembered", "buried", "emptied", "cleared"];
+    let others =
+        ["ring remove", "ledger", "store", "grace", "given up", "remembered", "buried", "emptied", "cleared"];
     let wanted = of("journal").into_iter().chain(of("ring")).chain(others.map(str::to_owned));
     for name in wanted {
         assert!(passed.contains(&name), "`{name}` is not among {passed:?}");
