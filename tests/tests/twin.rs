@@ -11,6 +11,8 @@ use bg_userspace::datapath::PROGRAM;
 
 /// Packets of a run.
 const PACKETS: u64 = 300_000;
+/// Rounds of each kind that two processors run.
+const ROUNDS: u64 = 30_000;
 /// At least so many over each version of IP, in each phase and for each reason that a test run can reach.
 const LEAST: u64 = 1000;
 
@@ -96,7 +98,11 @@ fn another_world_is_a_difference() {
 /// Two processors at once, and the agent beside them.
 #[test]
 fn two_processors_agree_on_one_pin_and_lose_no_bit() {
-    let plan = Plan::from_environment(20_000);
+    let plan = Plan::from_environment(ROUNDS);
     let seen = stress("stress", &mut aya::EbpfLoader::new(), PROGRAM, plan.seed, plan.packets);
-    eprintln!("{:?}", seen.expect("two processors at once"));
+    let seen = seen.unwrap_or_else(|error| panic!("{plan:?}: {error:#}"));
+    eprintln!("{seen:?}");
+    let met = [seen.freed[0], seen.freed[1], seen.revived, seen.late, seen.killed];
+    assert!(plan.packets < ROUNDS || met.iter().all(|&times| times >= LEAST / 10), "met too seldom");
+    assert!(seen.busy <= seen.rounds / 100, "a lock is not had in time too often");
 }

@@ -1,41 +1,37 @@
-//! Two processors send packets of one flow at the same moment while the agent frees pins on whatever
-//! processor is left: never two pins for one flow, every packet of a connection to one backend, no bit of the
-//! SYN memory lost.
+//! The races that the pin table is about, run as often as it takes: two processors send packets of one flow at
+//! the same moment, and the agent frees the pins that packets are just using. Never two pins for one flow, every
+//! packet of a connection to one backend, no bit of the SYN memory lost.
+
+mod free;
+mod meet;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use aya::programs::Xdp;
 use bg_common::abi::{BackendId, Service};
-use bg_common::clear::{Agent, Lifetimes, Pins};
+use bg_common::clear::{Lifetimes, Pins};
 use bg_common::control::{Control, Environment, Phase, Ring};
 use bg_common::flow::Flow;
 use bg_common::meta::Meta;
 use bg_common::pin::{Hold, Pin};
+use bg_common::ring;
 use bg_common::tables::Tables as _;
-use bg_common::{recent, ring};
-use bg_userspace::datapath::{self, Grace, Maps};
+use bg_userspace::datapath::{Grace, Maps};
 
 use super::connection::destination;
 use super::kernel::Kernel;
-use super::race::Course;
-use super::random::Random;
+use super::node;
 use super::world::{self, BACKENDS, Device, SERVICES};
-use super::{node, pair};
 use crate::lab::namespace::Namespace;
-use crate::packets::craft::flags::{ACK, SYN};
+use crate::packets::craft::flags::ACK;
 use crate::packets::craft::{Mac, Segment};
 use crate::packets::rig::run_once;
 use crate::packets::{Action, rig};
 
-/// Buckets of `PINS`: room for the flows of some grace periods.
-const BUCKETS: u32 = 1024;
-/// Pins that wait to be freed; with more of them the rounds wait.
-const WAITING: u64 = 2000;
 /// How long pins live, seconds, and how old those are made that shall be freed.
 const LIFETIMES: Lifetimes = Lifetimes { half: 128, idle: 7200 };
 const OLD: u32 = 9000;
@@ -47,28 +43,18 @@ const NEIGHBOUR: Mac = [2, 0, 0, 0, 9, 9];
 /// What a run saw.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// Rounds in which two packets met.
+    /// Rounds in which packets met packets, and in which they met the agent.
     pub rounds: u64,
-    /// Pins that the agent freed meanwhile.
-    pub freed: u64,
-    /// Old pins that a SYN found before the agent did.
+    /// SYNs that did not get the lock of their flow in time, and were sent again.
+    pub busy: u64,
+    /// Pins that the agent freed, of both kinds of rounds.
+    pub freed: [u64; 2],
+    /// Old pins that a packet found before the agent gave them up.
     pub revived: u64,
-}
-
-/// What the second processor does in a round.
-enum Job {
-    Send(Box<Segment>),
-    Expire,
-}
-
-/// The node, for all threads.
-struct Node<'k> {
-    program: &'k Xdp,
-    maps: &'k Maps,
-    grace: Mutex<&'k mut Grace>,
-    devices: [u32; 3],
-    services: Vec<Option<Service>>,
-    freed: AtomicU64,
+    /// SYNs that found a pin which was given up, and went to base.
+    pub late: u64,
+    /// Agents that were killed while they freed.
+    pub killed: u64,
 }
 
 /// Runs so many rounds of every kind over `object`.
@@ -83,11 +69,29 @@ pub fn stress(
     rounds: u64,
 ) -> Result<Seen> {
     ensure!(std::thread::available_parallelism()?.get() > 1, "two processors need two processors");
+    let mut sums = Seen { rounds, ..Seen::default() };
+    on(role, loader, object, meet::BUCKETS, |node, namespace| {
+        meet::rounds(node, namespace, seed, rounds, &mut sums)
+    })?;
+    on(role, loader, object, free::BUCKETS, |node, namespace| {
+        free::rounds(node, namespace, seed, rounds, &mut sums)
+    })?;
+    Ok(sums)
+}
+
+/// A node of its own, with so many buckets of pins, draining from blue to green.
+fn on(
+    role: &str,
+    loader: &mut aya::EbpfLoader<'_>,
+    object: &[u8],
+    buckets: u32,
+    act: impl FnOnce(&Node<'_>, &Namespace) -> Result<()>,
+) -> Result<()> {
     let namespace = Namespace::create(role)?;
     world::build(&namespace)?;
     let mut kernel = namespace.inside(|| {
-        let mut kernel = Kernel::load(loader, object, &node::limits(BUCKETS), &namespace)?;
-        kernel.fill(&node::host(kernel.devices, BUCKETS))?;
+        let mut kernel = Kernel::load(loader, object, &node::limits(buckets), &namespace)?;
+        kernel.fill(&node::host(kernel.devices, buckets))?;
         anyhow::Ok(kernel)
     })??;
     let devices = kernel.devices;
@@ -98,79 +102,40 @@ pub fn stress(
         grace: Mutex::new(grace),
         devices,
         services: (0..SERVICES.len() as u16).map(|id| Some(node::entry_of(id))).collect(),
-        freed: AtomicU64::new(0),
     };
-    node.store(0, Phase::Drain, Environment::Green);
-    let course = Course::new();
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            namespace.inside(|| {
-                pair::stay_on(1);
-                course.follow(seed, |job| node.follow(job));
-            })
-        });
-        scope.spawn(|| {
-            while !over.load(SeqCst) {
-                if node.expire() == 0 {
-                    std::thread::sleep(Duration::from_micros(200));
-                }
-            }
-        });
-        let result = namespace.inside(|| {
-            pair::stay_on(0);
-            let mut first =
-                Leader { node: &node, course: &course, random: Random::new(seed), flows: 0, made: 0 };
-            let met = (0..rounds).try_for_each(|_| first.meet());
-            over.store(true, SeqCst);
-            let revived = met.and_then(|()| first.revive_all(rounds));
-            course.end();
-            revived
-        });
-        let revived = result??;
-        node.whole()?;
-        Ok(Seen { rounds: 2 * rounds, freed: node.freed.load(SeqCst), revived })
-    })
+    node.store(Environment::Blue, Environment::Green);
+    act(&node, &namespace)?;
+    node.whole()
+}
+
+/// The node, for all threads.
+struct Node<'k> {
+    program: &'k Xdp,
+    maps: &'k Maps,
+    /// Whoever has it is the agent.
+    grace: Mutex<&'k mut Grace>,
+    devices: [u32; 3],
+    services: Vec<Option<Service>>,
 }
 
 impl Node<'_> {
-    fn store(&self, deployment: u16, phase: Phase, current: Environment) {
+    /// A drain. Nobody sends anything meanwhile, or there would have to be a grace period.
+    fn store(&self, base: Environment, current: Environment) {
         let ring = |environment| Ring { slot: environment as u8, environment };
-        let word = Control::new(phase, ring(Environment::Blue), ring(current), 0, 7);
-        self.maps.control.get(deployment.into()).expect("a control word").store(word.0, SeqCst);
+        let word = Control::new(Phase::Drain, ring(base), ring(current), 0, 7);
+        self.maps.control.get(0).expect("a control word").store(word.0, SeqCst);
     }
 
-    fn send(&self, segment: &Segment) -> rig::Received {
+    /// Lets a segment arrive; says where it was sent to, `None` if it was dropped.
+    fn send(&self, segment: &Segment) -> Option<SocketAddr> {
         let device =
             Device::ALL.into_iter().find(|device| device.mac() == segment.to).expect("a device's address");
-        run_once(self.program, self.devices[device as usize], &segment.bytes())
+        let received: rig::Received = run_once(self.program, self.devices[device as usize], &segment.bytes());
+        (received.action != Action::Drop).then(|| destination(segment, &received.bytes))
     }
 
-    fn follow(&self, job: Job) -> Option<rig::Received> {
-        match job {
-            Job::Send(segment) => Some(self.send(&segment)),
-            Job::Expire => {
-                self.expire();
-                None
-            }
-        }
-    }
-
-    /// Frees what is over, as the agent does.
-    fn expire(&self) -> u64 {
-        struct Barrier<'b, 'k>(&'b Mutex<&'k mut Grace>);
-        impl Agent for Barrier<'_, '_> {
-            type Error = datapath::Error;
-
-            fn grace(&mut self) -> Result<(), datapath::Error> {
-                self.0.lock().expect("nobody panicked").wait().map(drop)
-            }
-        }
-        let freed = Pins::new(self.maps, &self.services)
-            .expire(&mut Barrier(&self.grace), |_| Some(LIFETIMES))
-            .expect("a grace period");
-        self.freed.fetch_add(freed, SeqCst);
-        freed
+    fn agent(&self) -> Pins<'_, Maps> {
+        Pins::new(self.maps, &self.services)
     }
 
     /// The pins of a flow: half and established.
@@ -205,190 +170,57 @@ impl Node<'_> {
         ensure!(self.maps.locks.iter().all(|lock| lock.load(SeqCst) == 0), "a lock is still held");
         Ok(())
     }
-}
 
-/// The first processor.
-struct Leader<'n, 'k> {
-    node: &'n Node<'k>,
-    course: &'n Course<Job, Option<rig::Received>>,
-    random: Random,
-    /// Flows that were made up.
-    flows: u32,
-    /// Pins that were made.
-    made: u64,
+    /// The flow with this number, and where it belongs.
+    fn case(&self, number: u32, service: u16) -> Case {
+        let client: IpAddr = [198, 51, 100, 1 + (number % 40) as u8].into();
+        let client = SocketAddr::new(client, 1024 + (number / 40 % 60_000) as u16);
+        let IpAddr::V4(address) = client.ip() else { unreachable!("made of four bytes") };
+        let key = &self.maps.node().key;
+        let flow = Flow::v4(key, address.octets(), client.port().to_be_bytes(), service);
+        let entry = node::entry_of(service);
+        let slot = ring::slot(flow.hash, entry.ring_size);
+        let backend = ring::backend(self.maps, &entry, Environment::Green as u8, slot);
+        Case { client, service, flow, backend: backend.unwrap_or_default() }
+    }
 }
 
 /// One flow and where it belongs.
 struct Case {
     client: SocketAddr,
+    service: u16,
     flow: Flow,
-    /// Its backend by the current ring.
+    /// Its backend by the green ring.
     backend: BackendId,
 }
 
-impl Leader<'_, '_> {
-    /// Two packets of one flow, twice, and two SYNs whose bits are in one word of the SYN memory.
-    fn meet(&mut self) -> Result<()> {
-        while self.made - self.node.freed.load(SeqCst).min(self.made) > WAITING {
-            std::thread::sleep(Duration::from_micros(200));
+impl Case {
+    /// Where its backend is.
+    fn at(&self) -> SocketAddr {
+        BACKENDS[usize::from(self.backend)].at
+    }
+
+    /// The client's segment.
+    fn segment(&self, flags: u8, sequence: u32) -> Segment {
+        Segment {
+            to: Device::Wan.mac(),
+            from: NEIGHBOUR,
+            source: self.client,
+            destination: SERVICES[usize::from(self.service)].at,
+            sequence,
+            ..Segment::to_service(flags)
         }
-        self.remember()?;
-        let case = self.case(PINNED);
-        let isn = self.open(&case)?;
-        self.promote(&case, isn)?;
-        self.node.age(&case.flow);
-        self.made += 1;
-        Ok(())
     }
 
-    /// A SYN on both processors, the same or two different ones. Returns the isn that was taken.
-    fn open(&mut self, case: &Case) -> Result<u32> {
-        let isn = self.random.word();
-        let other = if self.random.permille(500) { isn } else { self.random.word() };
-        let (mine, theirs) = self.both(&segment(case, SYN, isn), &segment(case, SYN, other));
-        let pins = self.node.pins(&case.flow);
-        let told = || format!("SYNs {isn:x} and {other:x}: {mine:?} and {theirs:?}, pins {pins:x?}");
-        let taken = match (mine, theirs) {
-            (Some(_), Some(_)) if isn == other => isn,
-            (Some(_), None) if isn != other => isn,
-            (None, Some(_)) if isn != other => other,
-            _ => anyhow::bail!("{}", told()),
-        };
-        let right = [mine, theirs].into_iter().flatten().all(|to| to == at(case.backend));
-        ensure!(right && pins == [[Some((taken, case.backend)), None]], "{}", told());
-        Ok(taken)
-    }
-
-    /// The backend's answer on one processor, and on the other one whatever the client may send meanwhile.
-    fn promote(&mut self, case: &Case, isn: u32) -> Result<()> {
-        let answer = reply(case, isn.wrapping_add(1));
-        let other = self.random.word();
-        let meanwhile = match self.random.below(3) {
-            0 => segment(case, ACK, isn.wrapping_add(1)),
-            1 => segment(case, SYN, isn),
-            _ => segment(case, SYN, other),
-        };
-        let (_, to) = self.both(&answer, &meanwhile);
-        let pins = self.node.pins(&case.flow);
-        let told = || format!("isn {isn:x}, {meanwhile:?} went to {to:?}, pins {pins:x?}");
-        ensure!(pins.len() == 1, "{}", told());
-        let [half, established] = pins[0];
-        ensure!(established == Some((isn, case.backend)), "{}", told());
-        let opens_another = meanwhile.sequence == other;
-        ensure!(opens_another || to.is_some(), "{}", told());
-        ensure!(to.is_none_or(|to| to == at(case.backend)), "{}", told());
-        match half {
-            Some(half) if opens_another && to.is_some() => {
-                ensure!(half == (other, case.backend), "{}", told());
-            }
-            // If the client's packet was marked at that moment, the half pin stays beside its twin.
-            Some(half) => ensure!(half == (isn, case.backend), "{}", told()),
-            None => ensure!(!opens_another || to.is_none(), "{}", told()),
+    /// The backend's acknowledgement.
+    fn reply(&self, acknowledgement: u32) -> Segment {
+        Segment {
+            to: Device::Lan.mac(),
+            from: NEIGHBOUR,
+            source: self.at(),
+            destination: self.client,
+            acknowledgement,
+            ..Segment::to_service(ACK)
         }
-        Ok(())
-    }
-
-    /// Two SYNs that are remembered in one word.
-    fn remember(&mut self) -> Result<()> {
-        let maps = self.node.maps;
-        let (mine, theirs) = (self.case(REMEMBERED), self.case(REMEMBERED));
-        let mask = maps.node().recent_mask;
-        let place = |case: &Case, isn| recent::place(&maps.node().key, mask, &case.flow, isn);
-        let isn = self.random.word();
-        let first = place(&mine, isn);
-        let other = loop {
-            let other = self.random.word();
-            if place(&theirs, other).word == first.word {
-                break other;
-            }
-        };
-        let bits = first.bits | place(&theirs, other).bits;
-        let index = recent::index(mask, SERVICES[usize::from(REMEMBERED)].deployment, 0, first.word);
-        let word = maps.recent.get(index as usize).context("a word of RECENT")?;
-        word.store(0, SeqCst);
-        self.both(&segment(&mine, SYN, isn), &segment(&theirs, SYN, other));
-        let left = word.load(SeqCst);
-        ensure!(left == bits, "bits of the SYN memory are lost: {left:x} of {bits:x}");
-        Ok(())
-    }
-
-    /// A SYN on a pin that is over, while the agent looks for such; and the packet after it.
-    fn revive_all(&mut self, rounds: u64) -> Result<u64> {
-        let mut revived = 0;
-        for _ in 0..rounds {
-            let case = self.case(PINNED);
-            let isn = self.random.word();
-            self.node.send(&segment(&case, SYN, isn));
-            self.node.send(&reply(&case, isn.wrapping_add(1)));
-            self.node.age(&case.flow);
-            let again = isn.wrapping_add(0x4000_0000);
-            let node = self.node;
-            let (first, next) = (segment(&case, SYN, again), segment(&case, ACK, again.wrapping_add(1)));
-            let act = || [&first, &next].map(|segment| went(segment, &node.send(segment)));
-            let ([opened, followed], _) = self.course.lead(Job::Expire, &mut self.random, act);
-            let pins = self.node.pins(&case.flow);
-            let told = || format!("a SYN went to {opened:?}, what followed to {followed:?}, pins {pins:x?}");
-            ensure!(opened.is_some() && opened == followed && pins.len() <= 1, "{}", told());
-            revived += u64::from(pins.iter().any(|pin| pin[1].is_some()));
-            self.node.age(&case.flow);
-        }
-        Ok(revived)
-    }
-
-    /// Sends one segment here and one over there; returns where they went.
-    fn both(&mut self, mine: &Segment, theirs: &Segment) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        let node = self.node;
-        let job = Job::Send(Box::new(theirs.clone()));
-        let (here, there) = self.course.lead(job, &mut self.random, || node.send(mine));
-        (went(mine, &here), there.and_then(|there| went(theirs, &there)))
-    }
-
-    /// A flow that there has not been yet.
-    fn case(&mut self, service: u16) -> Case {
-        let number = self.flows;
-        self.flows += 1;
-        let client: IpAddr = [198, 51, 100, 1 + (number % 40) as u8].into();
-        let client = SocketAddr::new(client, 1024 + (number / 40 % 60_000) as u16);
-        let maps = self.node.maps;
-        let IpAddr::V4(address) = client.ip() else { unreachable!("made of four bytes") };
-        let flow = Flow::v4(&maps.node().key, address.octets(), client.port().to_be_bytes(), service);
-        let entry = node::entry_of(service);
-        let slot = ring::slot(flow.hash, entry.ring_size);
-        let backend = ring::backend(maps, &entry, Environment::Green as u8, slot);
-        Case { client, flow, backend: backend.unwrap_or_default() }
-    }
-}
-
-fn at(backend: BackendId) -> SocketAddr {
-    BACKENDS[usize::from(backend)].at
-}
-
-/// Where a segment was sent to; `None` if it was dropped.
-fn went(segment: &Segment, received: &rig::Received) -> Option<SocketAddr> {
-    (received.action != Action::Drop).then(|| destination(segment, &received.bytes))
-}
-
-/// A client's segment.
-fn segment(case: &Case, flags: u8, sequence: u32) -> Segment {
-    let service = if case.flow.tag as u16 == PINNED + 1 { PINNED } else { REMEMBERED };
-    Segment {
-        to: Device::Wan.mac(),
-        from: NEIGHBOUR,
-        source: case.client,
-        destination: SERVICES[usize::from(service)].at,
-        sequence,
-        ..Segment::to_service(flags)
-    }
-}
-
-/// The backend's acknowledgement.
-fn reply(case: &Case, acknowledgement: u32) -> Segment {
-    Segment {
-        to: Device::Lan.mac(),
-        from: NEIGHBOUR,
-        source: at(case.backend),
-        destination: case.client,
-        acknowledgement,
-        ..Segment::to_service(ACK)
     }
 }
