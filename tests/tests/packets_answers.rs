@@ -3,24 +3,14 @@
 use bg_common::control::Environment;
 use bg_common::reason::Reason;
 use bg_tests::packets::craft::IcmpError;
-use bg_tests::packets::world::{BACKENDS, EDGE, LAN_MAC, THIN_MAC, THIN_MTU};
+use bg_tests::packets::extension::{DESTINATION, HOP_BY_HOP, options};
+use bg_tests::packets::over_v6::{expect_forwarded, to_service};
+use bg_tests::packets::world::{BACKENDS, EDGE, LAN_MAC, THIN_MAC, THIN_MTU, V6_BACKEND, v6};
 use bg_tests::packets::{Action, Rig, Segment, flags};
 
-/// What the client gets to hear about `segment`: the IPv4 header with its options and eight bytes more.
+/// What the client gets to hear about `segment`.
 fn answer(segment: &Segment, kind: u8, code: u8, rest: [u8; 4]) -> Vec<u8> {
-    let quote = 20 + segment.ip_options.len() + 8;
-    IcmpError {
-        to: segment.from,
-        from: segment.to,
-        tags: segment.tags.clone(),
-        vip: segment.destination.ip(),
-        client: segment.source.ip(),
-        kind,
-        code,
-        rest,
-        quote: segment.ip_bytes()[..quote].to_vec(),
-    }
-    .bytes()
+    IcmpError::about(segment, kind, code, rest).bytes()
 }
 
 /// Segments of several shapes: bare, padded, tagged, with options, with an odd payload, broken checksum.
@@ -104,5 +94,57 @@ fn a_large_packet_that_may_be_fragmented_is_the_kernels() {
         let rewritten = Segment { destination: BACKENDS[5].address, ..segment.clone() };
         rig.expect(&segment.bytes(), Reason::ForwardedByKernel, Action::Pass, &rewritten.bytes());
         assert_eq!(rig.service_counter(2, 1).packets, 1);
+    });
+}
+
+/// Case 26, IPv6: hop limits 0 and 1 end here, 2 has one hop left. Every length of the last words of a quote.
+#[test]
+fn a_packet_over_ipv6_without_hops_left_is_answered() {
+    Rig::run("v6hops", |rig| {
+        for length in (0..40).chain([1140, 1170, 1171, 1172, 1173, 1174, 1400]) {
+            let segment = Segment { payload: vec![0xa7; length], ..to_service(flags::ACK) };
+            for ttl in [0, 1] {
+                let segment = Segment { ttl, ..segment.clone() };
+                let told = answer(&segment, 3, 0, [0; 4]);
+                rig.expect(&segment.bytes(), Reason::TimeExceeded, Action::Tx, &told);
+            }
+            expect_forwarded(rig, &Segment { ttl: 2, ..segment }, 0);
+        }
+        // Tags are kept, padding is not quoted, extension headers are.
+        let segment = Segment {
+            ttl: 1,
+            tags: vec![[0x88, 0xa8, 0, 7], [0x81, 0, 0, 42]],
+            padding: vec![0xee; 6],
+            extensions: vec![options(DESTINATION, 16)],
+            ..to_service(flags::SYN)
+        };
+        let told = answer(&segment, 3, 0, [0; 4]);
+        rig.expect(&segment.bytes(), Reason::TimeExceeded, Action::Tx, &told);
+    });
+}
+
+/// Case 46, IPv6: the same, with extension headers and without.
+#[test]
+fn a_packet_over_ipv6_larger_than_the_way_out_is_answered() {
+    Rig::run("v6mtu", |rig| {
+        rig.tables.steady(1, Environment::Green).unwrap();
+        for extensions in [vec![], vec![options(HOP_BY_HOP, 8), options(DESTINATION, 24)]] {
+            let extra: usize = extensions.iter().map(|extension| extension.1.len()).sum();
+            let of = |total: usize| Segment {
+                destination: v6(EDGE),
+                extensions: extensions.clone(),
+                payload: vec![0x3c; total - 60 - extra],
+                ..to_service(flags::ACK)
+            };
+            let fits = of(THIN_MTU.into());
+            let sent = fits.forwarded(&BACKENDS[V6_BACKEND + 5], THIN_MAC);
+            rig.expect(&fits.bytes(), Reason::Forwarded, Action::Redirect, &sent.bytes());
+            let mtu = THIN_MTU.to_be_bytes();
+            for total in [usize::from(THIN_MTU) + 1, 1500] {
+                let large = of(total);
+                let told = answer(&large, 2, 0, [0, 0, mtu[0], mtu[1]]);
+                rig.expect(&large.bytes(), Reason::FragmentationNeeded, Action::Tx, &told);
+            }
+        }
     });
 }

@@ -2,6 +2,8 @@
 //! neighbours of its own, and every byte of what comes out compared with a packet built from scratch.
 
 pub mod craft;
+pub mod extension;
+pub mod over_v6;
 pub mod rig;
 pub mod state;
 mod tables;

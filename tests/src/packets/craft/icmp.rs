@@ -1,9 +1,9 @@
 //! ICMP errors.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::Mac;
 use super::bytes::{ICMP, ICMP_V6, checksum, covered, link, octets};
+use super::{Mac, Segment};
 
 /// An ICMP error from `vip` to `client` that quotes the start of an IP packet.
 #[derive(Clone, Debug)]
@@ -22,6 +22,28 @@ pub struct IcmpError {
 }
 
 impl IcmpError {
+    /// What a client gets to hear from the VIP about its `segment`: over IPv4 with the header, its options and
+    /// eight bytes more in it, over IPv6 with as much as fits 1,280 bytes.
+    pub fn about(segment: &Segment, kind: u8, code: u8, rest: [u8; 4]) -> Self {
+        let length = match segment.destination {
+            SocketAddr::V4(_) => 20 + segment.ip_options.len() + 8,
+            SocketAddr::V6(_) => 1280 - 48,
+        };
+        let mut quote = segment.ip_bytes();
+        quote.truncate(length);
+        Self {
+            to: segment.from,
+            from: segment.to,
+            tags: segment.tags.clone(),
+            vip: segment.destination.ip(),
+            client: segment.source.ip(),
+            kind,
+            code,
+            rest,
+            quote,
+        }
+    }
+
     /// All of its bytes.
     pub fn bytes(&self) -> Vec<u8> {
         let mut icmp = vec![self.kind, self.code, 0, 0];
