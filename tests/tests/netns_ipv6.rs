@@ -1,16 +1,22 @@
 //! A service over IPv4 and one over IPv6 in one deployment: one store switches both, and connections of
 //! both families stay where they are, neighbours that have to be found again included.
 
-use bg_tests::lab::Environment;
-use bg_tests::lab::agent::PATIENCE;
+use bg_tests::lab::agent::{PATIENCE, refusal};
+use bg_tests::lab::binaries::binary;
 use bg_tests::lab::clock::eventually;
-use bg_tests::lab::config::{DEPLOYMENT, Settings};
+use bg_tests::lab::config::{self, DEPLOYMENT, Settings};
 use bg_tests::lab::stage::Stage;
+use bg_tests::lab::topology::Topology;
 use bg_tests::lab::witness::Resets;
+use bg_tests::lab::{Environment, process};
 use bg_userspace::api::types::Phase;
 
+fn settings() -> Settings {
+    Settings { ipv6: true, ..Settings::default() }
+}
+
 fn stage() -> Stage {
-    Stage::new(2, 2, &Settings { ipv6: true, ..Settings::default() }).unwrap()
+    Stage::new(2, 2, &settings()).unwrap()
 }
 
 #[test]
@@ -78,4 +84,46 @@ fn the_vip_is_there_for_its_clients_alone_and_goes_with_the_agents_duty() {
     assert!(shown.contains("nodad") && !shown.contains("tentative"), "{shown}");
     stage.kill_agent().unwrap();
     assert!(addresses(&stage).contains("2001:db8:203::10/128"), "it went with the agent");
+}
+
+/// Addresses and local routes of the node, of both families.
+fn local(topology: &Topology) -> String {
+    let shown = ["-4", "-6"].map(|family| {
+        let addresses = topology.node.ip(&[family, "addr", "show", "dev", "lo"]).unwrap();
+        addresses + &topology.node.ip(&[family, "route", "show", "table", "local"]).unwrap()
+    });
+    shown.concat()
+}
+
+#[test]
+fn detach_takes_the_vips_of_both_families_away_again() {
+    let topology = Topology::new(1, 1).unwrap();
+    let before = local(&topology);
+    let mut stage = Stage::on(topology, &settings()).unwrap();
+    let meanwhile = local(&stage.topology);
+    assert!(["203.0.113.10/32", "2001:db8:203::10/128"].iter().all(|vip| meanwhile.contains(vip)));
+    stage.stop_agent().unwrap();
+    assert_eq!(local(&stage.topology), meanwhile, "a stop takes nothing away");
+    let arguments = ["--config", stage.config().to_str().unwrap(), "detach"];
+    process::run(binary("bgd").unwrap().to_str().unwrap(), &arguments, Some(&stage.topology.node)).unwrap();
+    assert_eq!(local(&stage.topology), before);
+}
+
+#[test]
+fn a_node_that_does_not_forward_is_refused_with_what_mends_it() {
+    let topology = Topology::new(1, 1).unwrap();
+    let file = topology.workdir.write("refused.toml", &config::text(&topology, &settings())).unwrap();
+    for (setting, bad, good) in [
+        ("net/ipv4/ip_forward", "0", "1"),
+        ("net/ipv6/conf/all/forwarding", "0", "1"),
+        ("net/ipv6/conf/c0/forwarding", "0", "1"),
+        ("net/ipv6/conf/b1/disable_ipv6", "1", "0"),
+    ] {
+        topology.node.sysctl(setting, bad).unwrap();
+        let (code, said) = refusal(&topology, &file).unwrap();
+        let help = format!("sysctl -w {}={good}", setting.replace('/', "."));
+        assert!(code > 0 && said.contains(&help), "no {help:?} in: {said}");
+        assert!(topology.attached().unwrap().is_empty());
+        topology.node.sysctl(setting, good).unwrap();
+    }
 }
