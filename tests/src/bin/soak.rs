@@ -21,10 +21,10 @@ struct Cli {
     /// Room for so many pins. With 0 nothing may break either, and nothing new can move.
     #[arg(long)]
     pins: Option<u32>,
-    /// SYN floods that fill the pin table.
+    /// SYN floods that fill the pin table; they come over IPv4.
     #[arg(long)]
     flood: bool,
-    /// Forged SYNs, ACKs and RSTs of the clients' own connections.
+    /// Forged SYNs, ACKs and RSTs of the clients' own connections over IPv4.
     #[arg(long)]
     spoof: bool,
     /// Lose so many of a hundred packets at each end and each way.

@@ -176,7 +176,7 @@ fn backend(node: &Namespace, environment: Environment, number: u8) -> Result<(Ba
 }
 
 /// Whether this kernel has IPv6; without it the laboratory has none either.
-pub(super) fn has_ipv6() -> bool {
+pub fn has_ipv6() -> bool {
     Path::new("/proc/sys/net/ipv6").exists()
 }
 

@@ -8,7 +8,7 @@ use crate::streamer::frame::{block, framed};
 use crate::streamer::load::Orders;
 use crate::streamer::session::{Heard, Session, keep_alive};
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -27,8 +27,8 @@ const RAMP_MS: u64 = 2000;
 pub(super) struct Plan {
     pub(super) manner: Manner,
     /// Where it comes from; port 0 leaves the port to the kernel.
-    pub(super) source: SocketAddrV4,
-    pub(super) vip: SocketAddrV4,
+    pub(super) source: SocketAddr,
+    pub(super) vip: SocketAddr,
     /// Its bytes.
     seed: u64,
     dice: Dice,
@@ -36,12 +36,10 @@ pub(super) struct Plan {
 
 /// Runs one client to its end. An error means that it could not even begin: no free port, for instance.
 pub(super) async fn run(mut plan: Plan, mut orders: watch::Receiver<Orders>) -> io::Result<Record> {
-    let socket = TcpSocket::new_v4()?;
+    let socket = if plan.source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
-    socket.bind(plan.source.into())?;
-    let SocketAddr::V4(client) = socket.local_addr()? else {
-        return Err(io::Error::other("an IPv4 socket with another address"));
-    };
+    socket.bind(plan.source)?;
+    let client = socket.local_addr()?;
     let mut record = Record {
         manner: plan.manner,
         client,
@@ -66,10 +64,10 @@ async fn connect(
 ) -> io::Result<End> {
     if plan.manner == Manner::Abandon {
         // The SYN leaves, and the socket is gone before its answer is back.
-        drop(timeout(Duration::ZERO, socket.connect(plan.vip.into())).await);
+        drop(timeout(Duration::ZERO, socket.connect(plan.vip)).await);
         return Ok(End::Abandoned);
     }
-    let stream = match timeout(PATIENCE, socket.connect(plan.vip.into())).await {
+    let stream = match timeout(PATIENCE, socket.connect(plan.vip)).await {
         Ok(Ok(stream)) => stream,
         // The port was used a moment ago, and its last packets may still be under way.
         Ok(Err(error)) if error.kind() == io::ErrorKind::AddrNotAvailable => return Err(error),
@@ -177,7 +175,7 @@ async fn leave(mut session: Session, plan: &mut Plan) -> io::Result<End> {
 }
 
 impl Plan {
-    pub(super) fn new(manner: Manner, source: SocketAddrV4, vip: SocketAddrV4, mut dice: Dice) -> Self {
+    pub(super) fn new(manner: Manner, source: SocketAddr, vip: SocketAddr, mut dice: Dice) -> Self {
         Self { manner, source, vip, seed: dice.next(), dice }
     }
 

@@ -1,17 +1,17 @@
-//! The clients of a soak: opened at a steady rate from one thread in the client's namespace, a third of
-//! them silent ones that open only while a drain goes on, and some regulars that use their ports again
-//! and again.
+//! The clients of a soak: opened at a steady rate from one thread in the client's namespace, half of them
+//! over IPv6, a third of them silent ones that open only while a drain goes on, and some regulars that use
+//! their ports again and again.
 
 use super::client::{self, Plan};
 use super::dice::Dice;
 use super::record::{End, Manner, Record};
 use super::timeline::Live;
-use crate::lab::config::{PLAIN, STREAM};
+use crate::lab::config::{PLAIN, STREAM, STREAM6};
 use crate::lab::namespace::Namespace;
-use crate::lab::topology::CLIENTS;
+use crate::lab::topology::{CLIENTS, CLIENTS6, has_ipv6};
 use crate::streamer::load::Orders;
 use anyhow::{Context, Result};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -113,8 +113,7 @@ impl Opener {
         let tenths = (1..=REGULAR_PORTS.end - REGULAR_PORTS.start).map(|count| f64::from(count) * 10.0);
         let regulars = tenths.filter(|rate| *rate <= self.rate).count().max(1);
         for (at, port) in REGULAR_PORTS.enumerate().take(regulars) {
-            let source = SocketAddrV4::new(CLIENTS[at % CLIENTS.len()], port);
-            let vip = if at % 2 == 0 { STREAM } else { PLAIN };
+            let (source, vip) = ends(at, port, at % 4 < 2, at % 2 == 0);
             let regular = regular(source, vip, self.dice(), Arc::clone(&self.board), self.orders.clone());
             tasks.spawn(regular);
         }
@@ -163,12 +162,21 @@ impl Opener {
 
     fn open(&mut self, tasks: &mut JoinSet<()>, manner: Manner) {
         let mut dice = self.dice();
-        let address = CLIENTS[(self.number % CLIENTS.len() as u64) as usize];
-        let vip = if dice.percent(50) { STREAM } else { PLAIN };
-        let plan = Plan::new(manner, SocketAddrV4::new(address, 0), vip, dice);
+        let (source, vip) = ends(self.number as usize, 0, dice.percent(50), dice.percent(50));
+        let plan = Plan::new(manner, source, vip, dice);
         let (board, orders) = (Arc::clone(&self.board), self.orders.clone());
         tasks.spawn(async move { drop(one(plan, &board, orders).await) });
     }
+}
+
+/// A client's address, by its number, with this port, and the virtual address that it connects to. Of a
+/// kernel without IPv6 nobody asks for it.
+fn ends(number: usize, port: u16, over_v6: bool, plain: bool) -> (SocketAddr, SocketAddr) {
+    if over_v6 && has_ipv6() {
+        return (SocketAddr::from((CLIENTS6[number % CLIENTS6.len()], port)), STREAM6.into());
+    }
+    let vip = if plain { PLAIN } else { STREAM };
+    (SocketAddr::from((CLIENTS[number % CLIENTS.len()], port)), vip.into())
 }
 
 /// One connection. Says whether there was one.
@@ -186,8 +194,8 @@ async fn one(plan: Plan, board: &Board, orders: watch::Receiver<Orders>) -> Opti
 
 /// A client that has one port and uses it again as soon as its kernel lets it.
 async fn regular(
-    source: SocketAddrV4,
-    vip: SocketAddrV4,
+    source: SocketAddr,
+    vip: SocketAddr,
     mut dice: Dice,
     board: Arc<Board>,
     orders: watch::Receiver<Orders>,

@@ -4,7 +4,7 @@
 
 use crate::lab::namespace::Namespace;
 use crate::lab::process;
-use crate::lab::topology::{CLIENTS, Topology};
+use crate::lab::topology::{CLIENTS, CLIENTS6, Topology};
 use anyhow::{Context, Result};
 
 /// Drops so many of a hundred packets on the way in and on the way out of every end.
@@ -24,17 +24,23 @@ fn lose_in(end: &Namespace, rules: &str) -> Result<()> {
 
 fn rules(percent: u8) -> String {
     let clients = CLIENTS.map(|address| address.to_string()).join(", ");
+    let clients6 = CLIENTS6.map(|address| address.to_string()).join(", ");
+    let lost = format!("numgen random mod 100 < {percent} drop");
     format!(
-        "table ip soak {{
+        "table inet soak {{
   chain arriving {{
     type filter hook input priority 0;
-    ip saddr {{ {clients} }} numgen random mod 100 < {percent} drop
-    ip daddr {{ {clients} }} numgen random mod 100 < {percent} drop
+    ip saddr {{ {clients} }} {lost}
+    ip daddr {{ {clients} }} {lost}
+    ip6 saddr {{ {clients6} }} meta l4proto tcp {lost}
+    ip6 daddr {{ {clients6} }} meta l4proto tcp {lost}
   }}
   chain leaving {{
     type filter hook output priority 0;
-    ip saddr {{ {clients} }} numgen random mod 100 < {percent} drop
-    ip daddr {{ {clients} }} numgen random mod 100 < {percent} drop
+    ip saddr {{ {clients} }} {lost}
+    ip daddr {{ {clients} }} {lost}
+    ip6 saddr {{ {clients6} }} meta l4proto tcp {lost}
+    ip6 daddr {{ {clients6} }} meta l4proto tcp {lost}
   }}
 }}
 "

@@ -10,14 +10,14 @@ use bg_common::control::Control;
 use bg_common::ring;
 use std::collections::HashMap;
 use std::mem::offset_of;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// A service as the kernel knows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Service {
     pub(super) id: u16,
-    pub(super) vip: SocketAddrV4,
+    pub(super) vip: SocketAddr,
     base: u32,
     stride: u32,
     pub(super) size: u32,
@@ -103,7 +103,7 @@ fn services(map: &Array<MapData, [u8; size_of::<abi::Service>()]>) -> Result<Vec
             let word = |at| u32::from_ne_bytes(part(&bytes, at));
             found.push(Service {
                 id: u16::from_ne_bytes(part(&bytes, offset_of!(abi::Service, id))),
-                vip: SocketAddrV4::new(tail(&bytes, offset_of!(abi::Service, vip)), port),
+                vip: SocketAddr::new(address(&bytes, offset_of!(abi::Service, vip)), port),
                 base: word(offset_of!(abi::Service, ring_base)),
                 stride: word(offset_of!(abi::Service, ring_stride)),
                 size: word(offset_of!(abi::Service, ring_size)),
@@ -121,8 +121,11 @@ fn hosts(
     for id in 0..map.len() {
         let bytes = map.get(&id, 0).context("read BACKENDS")?;
         if bytes[offset_of!(abi::Backend, state)] == entry::USED {
-            let address = tail(&bytes, offset_of!(abi::Backend, address));
-            let host = topology.backends.iter().find(|backend| backend.address == address);
+            let address = address(&bytes, offset_of!(abi::Backend, address));
+            let host = topology
+                .backends
+                .iter()
+                .find(|backend| [IpAddr::from(backend.address), backend.address6.into()].contains(&address));
             let host = host.with_context(|| format!("a backend at {address}, where no host is"))?;
             found.insert(BackendId::try_from(id)?, host.name.clone());
         }
@@ -130,9 +133,9 @@ fn hosts(
     Ok(found)
 }
 
-/// The IPv4 address in a mapped one.
-fn tail(bytes: &[u8], at: usize) -> Ipv4Addr {
-    Ipv4Addr::from(part::<4>(bytes, at + 12))
+/// An address; the tables have those of IPv4 mapped.
+fn address(bytes: &[u8], at: usize) -> IpAddr {
+    Ipv6Addr::from(part::<16>(bytes, at)).to_canonical()
 }
 
 fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

@@ -1,6 +1,7 @@
 //! What a soak is asked for, and the times and sizes that follow from it.
 
 use crate::lab::config::Settings;
+use crate::lab::topology::has_ipv6;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ impl Options {
     pub(super) fn settings(&self) -> Settings {
         Settings {
             plain: true,
+            ipv6: has_ipv6(),
             pins: self.pins.or(self.flood.then_some(PINS_IN_A_FLOOD)),
             syn_lifetime: format!("{}s", self.syn_lifetime().as_secs()),
             // All clients send a probe after every second of silence; but not while they repeat what was

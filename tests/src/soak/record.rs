@@ -1,7 +1,7 @@
 //! What became of one connection.
 
 use serde::Serialize;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -42,8 +42,8 @@ pub(super) enum End {
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) manner: Manner,
-    pub(super) client: SocketAddrV4,
-    pub(super) vip: SocketAddrV4,
+    pub(super) client: SocketAddr,
+    pub(super) vip: SocketAddr,
     /// Just before its first SYN.
     pub(super) began_ns: u64,
     /// When the handshake was complete.

@@ -4,16 +4,16 @@
 use super::record::{End, Record};
 use super::stranger::Forged;
 use crate::lab::pcap::{ACK, Segment};
-use crate::lab::topology::CLIENTS;
+use crate::lab::topology::is_client;
 use std::collections::{HashMap, HashSet};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
 /// How long a forged packet may have consequences: retransmitted answers to it among them.
 const CONSEQUENCES_NS: u64 = 15_000_000_000;
 /// Clocks of the capture and of the clients are one, but are read at different times.
 const SLACK_NS: u64 = 2_000_000;
 
-type Tuple = (SocketAddrV4, SocketAddrV4);
+type Tuple = (SocketAddr, SocketAddr);
 
 /// What is known of every client's tuple.
 pub(super) struct Explanations<'a> {
@@ -39,7 +39,7 @@ impl<'a> Explanations<'a> {
             connections.sort_by_key(|(record, _)| record.began_ns);
         }
         for one in forged {
-            let tuple = (one.client, one.vip);
+            let tuple = (one.client.into(), one.vip.into());
             all.forged.entry(tuple).or_default().push(one);
             all.numbers.extend([
                 // A client without that connection answers the answer.
@@ -53,9 +53,8 @@ impl<'a> Explanations<'a> {
 
     /// Whether somebody asked for this RST.
     pub(super) fn explain(&self, reset: &Segment) -> bool {
-        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (reset.from, reset.to) else { return false };
-        let sent_by_client = CLIENTS.contains(from.ip());
-        let tuple = if sent_by_client { (from, to) } else { (to, from) };
+        let sent_by_client = is_client(reset.from.ip());
+        let tuple = if sent_by_client { (reset.from, reset.to) } else { (reset.to, reset.from) };
         let number = if reset.flags & ACK == 0 { reset.sequence } else { reset.acknowledgement };
         if self.numbers.contains(&(tuple, number)) {
             return true;
@@ -86,10 +85,7 @@ impl<'a> Explanations<'a> {
     /// For people: who sent it, to whom, and which connection that was.
     pub(super) fn describe(&self, reset: &Segment) -> String {
         let Segment { at_ns, from, to, sequence, acknowledgement, flags } = reset;
-        let ends = [(from, to), (to, from)].map(|(client, vip)| match (client, vip) {
-            (SocketAddr::V4(client), SocketAddr::V4(vip)) => self.connections.get(&(*client, *vip)),
-            _ => None,
-        });
+        let ends = [(*from, *to), (*to, *from)].map(|tuple| self.connections.get(&tuple));
         let connections = ends.into_iter().flatten().next().map(Vec::as_slice).unwrap_or_default();
         let begun = connections.partition_point(|(one, _)| one.began_ns <= at_ns + SLACK_NS);
         let record = connections[..begun].last().map_or_else(String::new, |(record, _)| record.describe());

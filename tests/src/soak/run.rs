@@ -89,6 +89,7 @@ pub fn run(options: &Options) -> Result<Summary> {
     let (flips, rollbacks, phases) = tell(&timeline);
     Ok(Summary {
         connections,
+        connections_ipv6: records.iter().filter(|record| record.vip.is_ipv6()).count() as u64,
         broken: details.broken,
         moved: details.moved,
         misrouted: details.misrouted,

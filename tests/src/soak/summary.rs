@@ -3,6 +3,7 @@
 use super::conductor;
 use super::judge;
 use super::options::Options;
+use crate::lab::topology::has_ipv6;
 use bg_common::control::Phase;
 use serde::Serialize;
 use std::fmt::Write;
@@ -13,6 +14,8 @@ const REACHED: f64 = 0.999;
 const REACHED_AFTER_FLOOD: f64 = 0.99;
 /// The share of silent connections opened in a drain is a third, less those that waited for one in vain.
 const SILENT: f64 = 0.28;
+/// The share of connections over IPv6 is a half, where the kernel has it.
+const OVER_IPV6: f64 = 0.4;
 
 /// How often each phase was entered.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -40,6 +43,8 @@ impl Phases {
 pub struct Summary {
     /// Connections that clients began.
     pub(super) connections: u64,
+    /// Of those, over IPv6.
+    pub(super) connections_ipv6: u64,
     /// Connections that ended otherwise than their client or the death of their backend would have it.
     pub(super) broken: u64,
     /// Connections that were answered by another server than at first.
@@ -121,11 +126,14 @@ impl Summary {
     /// What was asked for was really done.
     fn load(&self) -> Option<String> {
         #[expect(clippy::cast_precision_loss, reason = "counts of connections, far below 2^52")]
-        let silent = self.details.silent_in_a_drain as f64 / self.connections.max(1) as f64;
+        let share = |count: u64| count as f64 / self.connections.max(1) as f64;
+        let (silent, over_ipv6) = (share(self.details.silent_in_a_drain), share(self.connections_ipv6));
         if self.connections < self.options.connections || self.flips < self.options.flips {
             Some(format!("only {} connections and {} flips came about", self.connections, self.flips))
         } else if silent < SILENT {
             Some(format!("only {:.0} % of the connections were silent ones in a drain", silent * 100.0))
+        } else if over_ipv6 < OVER_IPV6 && has_ipv6() {
+            Some(format!("only {:.0} % of the connections were over IPv6", over_ipv6 * 100.0))
         } else if self.details.opened_after_flip == 0 {
             Some("no connection was opened after a flip, so nothing was shown".to_owned())
         } else {
@@ -151,6 +159,7 @@ impl Summary {
             "connections, every byte verified",
             format!("{} begun, {} broken, {} moved", self.connections, self.broken, self.moved),
         );
+        row(None, "of those, over IPv6", self.connections_ipv6.to_string());
         row(Some(self.misrouted == 0), "misrouted", self.misrouted.to_string());
         row(
             Some(self.reached().is_none()),

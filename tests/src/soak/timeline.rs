@@ -6,12 +6,12 @@ use super::maps::{Maps, Rings, Service};
 use crate::lab::Environment;
 use crate::lab::clock::realtime_ns;
 use anyhow::{Context, Result};
-use bg_common::abi::{BackendId, NO_BACKEND};
+use bg_common::abi::{Address, BackendId, NO_BACKEND};
 use bg_common::control::{self, Control, Phase};
 use bg_common::flow::Flow;
 use bg_common::ring;
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -203,10 +203,14 @@ pub(super) struct Place {
 
 impl Timeline {
     /// Where this client's connections to this virtual address are in the rings.
-    pub(super) fn place(&self, client: SocketAddrV4, vip: SocketAddrV4) -> Option<Place> {
+    pub(super) fn place(&self, client: SocketAddr, vip: SocketAddr) -> Option<Place> {
         let service = self.services.iter().position(|service| service.vip == vip)?;
         let Service { id, size, .. } = self.services[service];
-        let flow = Flow::v4(&self.key, client.ip().octets(), client.port().to_be_bytes(), id);
+        let port = client.port().to_be_bytes();
+        let flow = match client.ip() {
+            IpAddr::V4(address) => Flow::v4(&self.key, address.octets(), port, id),
+            IpAddr::V6(address) => Flow::v6(&self.key, &Address(address.octets()), port, id),
+        };
         Some(Place { service, slot: ring::slot(flow.hash, size) as usize })
     }
 
