@@ -183,10 +183,11 @@ impl<'t, T: Tables> Pins<'t, T> {
             } else if let Some(half) = Hold::from_word(snapshot.half)
                 && !half.matched()
                 && snapshot.established != 0
-                && snapshot.meta.age(seconds) > lifetimes.half
+                && half.age(seconds) > lifetimes.half
             {
-                // The established connection goes on; only the SYN that led nowhere is forgotten. After so much
-                // silence no copy of it can be under way.
+                // The established connection goes on, and may talk all the while; only the SYN that led nowhere
+                // is forgotten, before the connection gets as far as that SYN's number. No copy of it can be
+                // under way any more.
                 pin.half.compare_exchange(half.0, 0);
             }
         }

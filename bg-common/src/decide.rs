@@ -136,7 +136,7 @@ pub fn reply<T: Tables>(
         {
             pin.promote(half);
             if tables.mutated(Mutant::PromotionForgetsIsn) {
-                pin.established.store(Hold::new(0, half.backend()).0);
+                pin.established.store(Hold::new(0, half.backend(), tables.seconds()).0);
             }
         }
     }
@@ -201,7 +201,8 @@ impl<T: Tables> Situation<'_, T> {
         let sealed = self.sealed();
         let pin = pin::find(self.tables, self.flow);
         if let Some(pin) = pin {
-            for hold in [pin.half(), pin.established()].into_iter().flatten() {
+            let half = pin.half();
+            for hold in [half, pin.established()].into_iter().flatten() {
                 if hold.isn() == isn
                     && let Some(environment) = self.alive(self.held(hold))
                 {
@@ -210,6 +211,9 @@ impl<T: Tables> Situation<'_, T> {
                     }
                     if !self.seen(pin) {
                         return self.open_in_base(sealed, true);
+                    }
+                    if half == Some(hold) && !pin.repeat(hold, self.tables.seconds()) {
+                        return Err(Reason::PinBusy);
                     }
                     self.entered(environment);
                     self.note(environment);
@@ -227,12 +231,14 @@ impl<T: Tables> Situation<'_, T> {
             if self.base() == Ok(backend) {
                 return self.open_in_base(sealed, false);
             }
-            let meta = Meta::new(self.tables.seconds(), self.service.id, self.slot as u16);
+            let seconds = self.tables.seconds();
+            let (half, meta) =
+                (Hold::new(isn, backend, seconds), Meta::new(seconds, self.service.id, self.slot as u16));
             let overwrite = self.tables.mutated(Mutant::InsertionOverwrites);
-            return match pin::insert(self.tables, self.flow, Hold::new(isn, backend), meta) {
+            return match pin::insert(self.tables, self.flow, half, meta) {
                 Inserted::New => Ok(self.opened(backend)),
                 Inserted::Found(pin) if overwrite => {
-                    pin.half.store(Hold::new(isn, backend).0);
+                    pin.half.store(half.0);
                     Ok(self.opened(backend))
                 }
                 Inserted::Found(pin) => self.open_in_place(pin, sealed),
@@ -264,9 +270,10 @@ impl<T: Tables> Situation<'_, T> {
             let backend = self.ring(self.control.current().slot)?;
             // The stamp first, so that the agent does not take an old pin away from under the new half.
             self.seen(pin);
-            if pin.put_half(old.map_or(0, |hold| hold.0), Hold::new(isn, backend)) {
+            let half = Hold::new(isn, backend, self.tables.seconds());
+            if pin.put_half(old.map_or(0, |hold| hold.0), half) {
                 if self.tables.mutated(Mutant::SynOverwrites) {
-                    pin.established.store(Hold::new(isn, backend).0);
+                    pin.established.store(half.0);
                 }
                 Ok(backend)
             } else {

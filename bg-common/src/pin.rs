@@ -49,19 +49,42 @@ pub type Bucket<W> = [Pin<W>; PINS_PER_BUCKET];
 
 const _: () = assert!(size_of::<Bucket<u64>>() == 128);
 
-/// What a pin holds of one connection: its first sequence number and its backend.
+/// What a pin holds of one connection: its first sequence number, its backend, and when its SYN last came.
+///
+/// ```text
+/// bit  63      62      61       48 47     32 31   0
+///    | valid | matched | SYN seen | backend | isn |
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold(pub u64);
 
 const VALID: u64 = 1 << 63;
 const MATCHED: u64 = 1 << 62;
+/// The stamp: 14 bits of seconds, four and a half hours.
+const STAMP: u32 = (1 << 14) - 1;
+const STAMP_SHIFT: u32 = 48;
 
 impl Hold {
-    /// Holds `backend` for the connection that began with `isn`.
+    /// Holds `backend` for the connection that begins with `isn`, now.
     #[must_use]
     #[inline(always)]
-    pub const fn new(isn: u32, backend: BackendId) -> Self {
-        Self(VALID | (backend as u64) << 32 | isn as u64)
+    pub const fn new(isn: u32, backend: BackendId, seconds: u32) -> Self {
+        Self(VALID | (backend as u64) << 32 | isn as u64).stamped(seconds)
+    }
+
+    /// The same, its SYN seen now.
+    #[must_use]
+    #[inline(always)]
+    pub const fn stamped(self, seconds: u32) -> Self {
+        Self(self.0 & !((STAMP as u64) << STAMP_SHIFT) | ((seconds & STAMP) as u64) << STAMP_SHIFT)
+    }
+
+    /// Seconds since its SYN was last seen, within two hours: what is older than that may look younger.
+    #[must_use]
+    pub const fn age(self, seconds: u32) -> u32 {
+        let age = seconds.wrapping_sub((self.0 >> STAMP_SHIFT) as u32) & STAMP;
+        // A stamp from just after `seconds` was read is new.
+        if age > STAMP / 2 { 0 } else { age }
     }
 
     /// From a word of a pin.
@@ -125,6 +148,17 @@ impl<W: Word> Pin<W> {
     #[inline(always)]
     pub fn put_half(&self, old: u64, hold: Hold) -> bool {
         self.half.compare_exchange(old, hold.0) == old
+    }
+
+    /// Stamps the half pin: its SYN came again. `false`: it is gone.
+    #[inline(always)]
+    pub fn repeat(&self, half: Hold, seconds: u32) -> bool {
+        let new = half.stamped(seconds);
+        if new == half {
+            return true;
+        }
+        let seen = self.half.compare_exchange(half.0, new.0);
+        seen == half.0 || Hold::from_word(seen).is_some_and(|seen| seen.isn() == half.isn())
     }
 
     /// Marks the half pin as matched.

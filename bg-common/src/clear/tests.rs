@@ -170,11 +170,20 @@ fn what_a_killed_clearing_gave_up_is_remembered_by_the_next_agent() {
 }
 
 #[test]
-fn an_old_half_pin_beside_an_established_one_is_forgotten_alone() {
+fn a_half_pin_beside_a_connection_that_talks_is_forgotten_once_its_syn_is_over() {
     let scene = Scene::new();
-    scene.syn(0x4000_0000).unwrap();
-    scene.host.wait(130);
-    assert_eq!(scene.expire(|_| ()), 0);
-    let pin = scene.host.used_pins().next().unwrap();
-    assert!(pin.half().is_none() && pin.established().is_some());
+    let opened = scene.syn(0x4000_0000).unwrap();
+    let half = || scene.host.used_pins().next().unwrap().half();
+    for _ in 0..3 {
+        scene.host.wait(100);
+        assert_eq!((scene.syn(0x4000_0000), scene.expire(|_| ())), (Ok(opened), 0));
+        assert!(half().is_some(), "its SYN comes again and again");
+    }
+    for _ in 0..2 {
+        assert!(half().is_some());
+        scene.host.wait(70);
+        let established = scene.data(1 << 20).unwrap();
+        assert_eq!((established, scene.expire(|_| ())), (scene.data(1 << 21).unwrap(), 0));
+    }
+    assert!(half().is_none() && scene.host.used_pins().next().unwrap().established().is_some());
 }

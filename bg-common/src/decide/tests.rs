@@ -170,7 +170,7 @@ fn only_the_backends_own_acknowledgement_promotes() {
         assert_eq!(held(), None, "{what}");
     }
     replied(&host, &flow, backend, &answer(7));
-    assert_eq!(held(), Some(Hold::new(7, backend)), "and the isn is kept");
+    assert_eq!(held(), Some(Hold::new(7, backend, host.seconds())), "and the isn is kept");
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub enum Thing {
     Pin,
     /// The client's pin: longer than any pin lives.
     DeadPin,
+    /// The half of the client's pin, whatever its established connection says: longer than a SYN lives.
+    Half,
     /// The other client's pin.
     OtherPin,
     /// A flow in the census, by its place.

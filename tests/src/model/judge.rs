@@ -8,6 +8,7 @@ use bg_common::reason::Reason;
 use super::agent;
 use super::machine::{Machine, Seen, Task, Went};
 use super::setup::{FRESH, KEY, OLD, TAKEN};
+use super::silence::half_grows_old;
 use super::state::{Client, Fault, ISNS, OWN, Packet, Server, Stage, State, environment, flows};
 use super::world::World;
 
@@ -129,6 +130,7 @@ fn opens_in_time<M: Machine>(world: &World<M>, s: &State, isn: u8) -> bool {
             // The half open connection is not confirmed, or it has ended; either way it falls silent.
             for pin in &mut s.pins {
                 pin[3] = pin[3] & !0x00ff_ffff | (FRESH - OLD);
+                half_grows_old(pin);
             }
             if s.pins.iter().any(|pin| bg_common::pin::Hold(pin[1]).matched()) {
                 return true;

@@ -1,11 +1,12 @@
 //! Time: stamps grow old while whoever they belong to is silent.
 
 use bg_common::control::{Environment, Phase};
+use bg_common::pin::Hold;
 
 use super::action::Thing;
 use super::machine::Machine;
 use super::setup::{DEAD, FRESH, OLD};
-use super::state::{OWN, Server, State, environment};
+use super::state::{ISNS, OWN, Place, Server, State, environment};
 use super::world::World;
 
 impl<M: Machine> World<M> {
@@ -23,6 +24,15 @@ impl<M: Machine> World<M> {
                 let speaks = thing == Thing::DeadPin || bg_common::meta::Meta(pin[3]).closing();
                 (!(opening || speaks && live.is_some())).then_some(())?;
                 grow_old(&mut pin[3], if thing == Thing::Pin { OLD } else { DEAD })?;
+                half_grows_old(pin);
+            }
+            Thing::Half => {
+                let tag = self.flows[0].tag;
+                let pin = s.pins.iter().position(|pin| pin[0] == tag)?;
+                let half = Hold::from_word(s.pins[pin][1])?;
+                let about = (0..OWN as u8).any(|isn| ISNS[usize::from(isn)] == half.isn() && s.opens(isn));
+                (s.pins[pin][2] != 0 && !half.matched() && !about).then_some(())?;
+                half_grows_old(&mut s.pins[pin]);
             }
             Thing::OtherPin => {
                 let tag = self.flows[1].tag;
@@ -64,6 +74,13 @@ impl<M: Machine> World<M> {
 
 fn environment_of(meta: u64) -> Environment {
     Environment::from_bit(bg_common::meta::Meta(meta).place() as u8)
+}
+
+/// The SYN of a pin's half is long gone.
+pub(super) fn half_grows_old(pin: &mut Place) {
+    if let Some(half) = Hold::from_word(pin[1]) {
+        pin[1] = half.stamped((FRESH - OLD) as u32).0;
+    }
 }
 
 /// Gives a stamp an age.

@@ -102,7 +102,7 @@ impl<M: Machine> World<M> {
             }
             actions.push(Action::Abort);
         }
-        for thing in [Thing::Pin, Thing::DeadPin, Thing::OtherPin, Thing::Horizon] {
+        for thing in [Thing::Pin, Thing::DeadPin, Thing::Half, Thing::OtherPin, Thing::Horizon] {
             actions.push(Action::Silence(thing));
         }
         for environment in [Environment::Blue, Environment::Green] {
