@@ -49,7 +49,7 @@ impl Held {
     pub fn address(&self, id: BackendId) -> Result<IpAddr> {
         let line = self.backends.get(&id.into(), 0).with_context(|| format!("read backend {id}"))?;
         let bytes = [line[0].to_ne_bytes(), line[1].to_ne_bytes()].concat();
-        let mapped = Ipv6Addr::from_octets(bytes.try_into().expect("two words"));
+        let mapped = Ipv6Addr::from_octets(<[u8; 16]>::try_from(bytes.as_slice())?);
         Ok(mapped.to_canonical())
     }
 

@@ -1,6 +1,6 @@
 //! Stopping a packet in the program, and doing something meanwhile.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use bg_common::mutant::gate;
 /// The map in which a stopped packet looks.
 pub struct Gate {
     map: RefCell<Array<MapData, u64>>,
+    /// The packet still stood there when it was let go.
+    in_time: Cell<bool>,
 }
 
 /// What became of a packet that was to be stopped.
@@ -26,7 +28,7 @@ pub enum Passed<R, T> {
 impl Gate {
     /// Over the program's map.
     pub const fn new(map: Array<MapData, u64>) -> Self {
-        Self { map: RefCell::new(map) }
+        Self { map: RefCell::new(map), in_time: Cell::new(false) }
     }
 
     /// How often packets have looked at the control word since the last call.
@@ -55,11 +57,10 @@ impl Gate {
             }
             let stood = self.get(gate::STANDS) != 0;
             let done = stood.then(meanwhile);
-            let stands = self.get(gate::STANDS) != 0 || self.get(gate::OPEN) != 0;
             self.open();
             let received = packet.join().expect("the packet passes");
             match done {
-                Some(done) if stands => Passed::Stopped(received, done),
+                Some(done) if self.in_time.get() => Passed::Stopped(received, done),
                 // It may have come there and gone before anybody looked.
                 _ if stood || self.get(gate::LEFT) == 0 => Passed::TooEarly,
                 _ => Passed::Through,
@@ -71,7 +72,10 @@ impl Gate {
 
     /// Lets the packet go on.
     pub fn open(&self) {
-        self.set(gate::OPEN, 1);
+        if self.get(gate::OPEN) == 0 {
+            self.in_time.set(self.get(gate::STANDS) != 0);
+            self.set(gate::OPEN, 1);
+        }
     }
 
     fn get(&self, index: u32) -> u64 {
