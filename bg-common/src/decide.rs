@@ -10,11 +10,13 @@ use crate::control::{Control, Environment, Phase};
 use crate::flow::Flow;
 use crate::meta::{Direction, Meta};
 use crate::mutant::Mutant;
-use crate::pin::{self, Hold, Inserted, Pin};
+use crate::pin::{self, Hold, Pin};
 use crate::reason::Reason;
 use crate::recent;
 use crate::ring;
 use crate::tables::{Tables, Word};
+
+mod open;
 
 /// What the rule needs to know of a TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,7 @@ pub fn forward<T: Tables>(
         Phase::Off => return Err(Reason::NotReady),
         Phase::Steady => {
             if segment.opens() {
+                here.entered(control.base().environment);
                 here.remember();
             }
             if tables.mutated(Mutant::TwoWords) {
@@ -194,142 +197,24 @@ impl<T: Tables> Situation<'_, T> {
         Some(Environment::from_bit(backend.environment))
     }
 
-    /// A SYN while pins count.
+    /// What a pin holds, unless it is void, and the environment that it leads to.
     #[inline(always)]
-    fn open(&self) -> Result<Route, Reason> {
-        let isn = self.segment.sequence;
-        let sealed = self.sealed();
-        let pin = pin::find(self.tables, self.flow);
-        if let Some(pin) = pin {
-            let half = pin.half();
-            for hold in [half, pin.established()].into_iter().flatten() {
-                if hold.isn() == isn
-                    && let Some(environment) = self.alive(self.held(hold))
-                {
-                    if sealed == Some(environment) {
-                        return Err(Reason::Sealed);
-                    }
-                    if !self.seen(pin) {
-                        return self.open_in_base(sealed, true);
-                    }
-                    if half == Some(hold) && !pin.repeat(hold, self.tables.seconds()) {
-                        return Err(Reason::PinBusy);
-                    }
-                    self.entered(environment);
-                    self.note(environment);
-                    return Ok(Route { backend: self.held(hold), overflow: false });
-                }
-            }
-        }
-        if recent::has(self.tables, self.service.deployment, self.flow, isn) {
-            return self.open_in_base(sealed, false);
-        }
-        let Some(pin) = pin else {
-            let backend = self.ring(self.control.current().slot)?;
-            // Where both rings agree, a pin would say what base says: a change inside an environment, or a
-            // canary step, needs pins for the slots that it moves and no others.
-            if self.base() == Ok(backend) {
-                return self.open_in_base(sealed, false);
-            }
-            let seconds = self.tables.seconds();
-            let (half, meta) =
-                (Hold::new(isn, backend, seconds), Meta::new(seconds, self.service.id, self.slot as u16));
-            let overwrite = self.tables.mutated(Mutant::InsertionOverwrites);
-            return match pin::insert(self.tables, self.flow, half, meta) {
-                Inserted::New => Ok(self.opened(backend)),
-                Inserted::Found(pin) if overwrite => {
-                    pin.half.store(half.0);
-                    Ok(self.opened(backend))
-                }
-                Inserted::Found(pin) => self.open_in_place(pin, sealed),
-                Inserted::NoRoom if self.tables.mutated(Mutant::OverflowToCurrent) => {
-                    Ok(self.opened(backend))
-                }
-                Inserted::NoRoom => self.open_in_base(sealed, true),
-                Inserted::Busy => Err(Reason::PinBusy),
-            };
-        };
-        self.open_in_place(pin, sealed)
-    }
-
-    /// A SYN with a new sequence number for a flow that has a pin.
-    #[inline(always)]
-    fn open_in_place(&self, pin: &Pin<T::Word>, sealed: Option<Environment>) -> Result<Route, Reason> {
-        let isn = self.segment.sequence;
-        let old = pin.half();
-        let opened = if let Some(half) = old
-            && self.alive(half.backend()).is_some()
-            && !(self.tables.mutated(Mutant::NewerHalfReplaces) && half.isn() != isn)
-        {
-            if self.tables.mutated(Mutant::SecondHalfToBase) && half.isn() != isn {
-                return self.open_in_base(sealed, true);
-            }
-            // Another processor put the same SYN there just now.
-            if half.isn() == isn { Ok(half.backend()) } else { Err(Reason::PinBusy) }
-        } else {
-            let backend = self.ring(self.control.current().slot)?;
-            // The stamp first, so that the agent does not take an old pin away from under the new half.
-            self.seen(pin);
-            let half = Hold::new(isn, backend, self.tables.seconds());
-            if pin.put_half(old.map_or(0, |hold| hold.0), half) {
-                if self.tables.mutated(Mutant::SynOverwrites) {
-                    pin.established.store(half.0);
-                }
-                Ok(backend)
-            } else {
-                match pin.half() {
-                    Some(half) if half.isn() == isn => Ok(half.backend()),
-                    // Another SYN was first.
-                    _ => Err(Reason::PinBusy),
-                }
-            }
-        };
-        // A look at the meta word after the exchange of the half: the agent, clearing, gives a pin up first
-        // and then looks at what it holds. Whichever comes first, the other sees it.
-        if pin.given_up() {
-            return self.open_in_base(sealed, true);
-        }
-        opened.map(|backend| self.opened(backend))
-    }
-
-    #[inline(always)]
-    fn opened(&self, backend: BackendId) -> Route {
-        // By the backend, because a current ring may lead to both environments.
-        if let Some(known) = self.tables.backend(backend) {
-            self.entered(Environment::from_bit(known.environment));
-        }
-        Route { backend, overflow: false }
-    }
-
-    #[inline(always)]
-    fn open_in_base(&self, sealed: Option<Environment>, overflow: bool) -> Result<Route, Reason> {
-        let environment = self.control.base().environment;
-        if sealed == Some(environment) {
-            return Err(Reason::Sealed);
-        }
-        let backend = self.base()?;
-        self.remember();
-        self.note(environment);
-        Ok(Route { backend, overflow })
+    fn living(&self, hold: Option<Hold>) -> Option<(Hold, Environment)> {
+        let hold = hold?;
+        Some((hold, self.alive(self.held(hold))?))
     }
 
     /// Any segment but a SYN while pins count.
     #[inline(always)]
     fn follow(&self) -> Result<BackendId, Reason> {
         if let Some(pin) = pin::find(self.tables, self.flow) {
-            if let Some(half) = pin.half()
-                && covers(self.tables, half, self.segment.sequence)
-                && let Some(environment) = self.alive(self.held(half))
+            let half = pin.half().filter(|half| covers(self.tables, *half, self.segment.sequence));
+            if let Some((hold, environment)) = self.living(half).or_else(|| self.living(pin.established()))
                 && self.seen(pin)
             {
-                pin.mark_matched(half);
-                self.note(environment);
-                return Ok(self.held(half));
-            }
-            if let Some(hold) = pin.established()
-                && let Some(environment) = self.alive(self.held(hold))
-                && self.seen(pin)
-            {
+                if half == Some(hold) {
+                    pin.mark_matched(hold);
+                }
                 self.note(environment);
                 return Ok(self.held(hold));
             }
@@ -342,10 +227,9 @@ impl<T: Tables> Situation<'_, T> {
         Ok(backend)
     }
 
-    /// Remembers that this SYN goes to base, and when one last did.
+    /// Remembers that this SYN goes to base.
     #[inline(always)]
     fn remember(&self) {
-        self.entered(self.control.base().environment);
         recent::add(self.tables, self.service.deployment, self.flow, self.segment.sequence);
     }
 

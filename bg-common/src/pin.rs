@@ -14,13 +14,14 @@
 //! life again. A pin that is given up is found until the agent buries its tag; a SYN that finds it goes to
 //! base, as its later packets will, with and without the agent.
 
-use crate::abi::BackendId;
 use crate::flow::Flow;
 use crate::meta::Meta;
 use crate::tables::{Tables, Word};
 
-/// How far behind the first sequence number a half pin's packets may be: 2^17.
-pub const WINDOW: u32 = 1 << 17;
+mod hold;
+
+pub use hold::{Hold, WINDOW};
+
 /// Locks in `PIN_LOCKS`, a power of two.
 pub const LOCKS: u32 = 1024;
 /// Tries for a lock. Its holder is done within some hundred instructions; a SYN that does not get it in this
@@ -48,88 +49,6 @@ pub const PINS_PER_BUCKET: usize = 4;
 pub type Bucket<W> = [Pin<W>; PINS_PER_BUCKET];
 
 const _: () = assert!(size_of::<Bucket<u64>>() == 128);
-
-/// What a pin holds of one connection: its first sequence number, its backend, and when its SYN last came.
-///
-/// ```text
-/// bit  63      62      61       48 47     32 31   0
-///    | valid | matched | SYN seen | backend | isn |
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold(pub u64);
-
-const VALID: u64 = 1 << 63;
-const MATCHED: u64 = 1 << 62;
-/// The stamp: 14 bits of seconds, four and a half hours.
-const STAMP: u32 = (1 << 14) - 1;
-const STAMP_SHIFT: u32 = 48;
-
-impl Hold {
-    /// Holds `backend` for the connection that begins with `isn`, now.
-    #[must_use]
-    #[inline(always)]
-    pub const fn new(isn: u32, backend: BackendId, seconds: u32) -> Self {
-        Self(VALID | (backend as u64) << 32 | isn as u64).stamped(seconds)
-    }
-
-    /// The same, its SYN seen now.
-    #[must_use]
-    #[inline(always)]
-    pub const fn stamped(self, seconds: u32) -> Self {
-        Self(self.0 & !((STAMP as u64) << STAMP_SHIFT) | ((seconds & STAMP) as u64) << STAMP_SHIFT)
-    }
-
-    /// Seconds since its SYN was last seen, within two hours: what is older than that may look younger.
-    #[must_use]
-    pub const fn age(self, seconds: u32) -> u32 {
-        let age = seconds.wrapping_sub((self.0 >> STAMP_SHIFT) as u32) & STAMP;
-        // A stamp from just after `seconds` was read is new.
-        if age > STAMP / 2 { 0 } else { age }
-    }
-
-    /// From a word of a pin.
-    #[must_use]
-    #[inline(always)]
-    pub const fn from_word(word: u64) -> Option<Self> {
-        if word & VALID == 0 { None } else { Some(Self(word)) }
-    }
-
-    /// The connection's first sequence number.
-    #[must_use]
-    #[inline(always)]
-    pub const fn isn(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// Its backend.
-    #[must_use]
-    #[inline(always)]
-    pub const fn backend(self) -> BackendId {
-        (self.0 >> 32) as BackendId
-    }
-
-    /// A packet of the connection was seen after its SYN: the half pin must not expire as unused.
-    #[must_use]
-    #[inline(always)]
-    pub const fn matched(self) -> bool {
-        self.0 & MATCHED != 0
-    }
-
-    /// The same, matched.
-    #[must_use]
-    #[inline(always)]
-    pub const fn with_match(self) -> Self {
-        Self(self.0 | MATCHED)
-    }
-
-    /// Whether a sequence number is the connection's own: from its first one, which a keepalive probe of
-    /// a silent client carries, to 2^17 beyond.
-    #[must_use]
-    #[inline(always)]
-    pub const fn covers(self, sequence: u32) -> bool {
-        sequence.wrapping_sub(self.isn()) < WINDOW
-    }
-}
 
 impl<W: Word> Pin<W> {
     /// The half pin.

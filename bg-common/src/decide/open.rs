@@ -1,0 +1,136 @@
+//! A SYN while pins count: where a new connection goes, and how its later packets will know.
+
+use super::{Route, Situation};
+use crate::abi::BackendId;
+use crate::control::Environment;
+use crate::meta::Meta;
+use crate::mutant::Mutant;
+use crate::pin::{self, Hold, Inserted, Pin};
+use crate::reason::Reason;
+use crate::recent;
+use crate::tables::{Tables, Word};
+
+/// How a SYN finds its backend.
+enum Way {
+    /// A pin holds it.
+    Pinned(BackendId),
+    /// By base; `overflow`: for want of a pin.
+    Base { overflow: bool },
+}
+
+impl<T: Tables> Situation<'_, T> {
+    /// A SYN while pins count.
+    #[inline(always)]
+    pub(super) fn open(&self) -> Result<Route, Reason> {
+        let sealed = self.sealed();
+        let (backend, environment, overflow) = match self.way(sealed)? {
+            Way::Pinned(backend) => {
+                // By the backend, because a current ring may lead to both environments.
+                let known = self.tables.backend(backend).ok_or(Reason::NoBackend)?;
+                (backend, Environment::from_bit(known.environment), false)
+            }
+            Way::Base { overflow } => {
+                let environment = self.control.base().environment;
+                if sealed == Some(environment) {
+                    return Err(Reason::Sealed);
+                }
+                let backend = self.base()?;
+                self.remember();
+                (backend, environment, overflow)
+            }
+        };
+        self.entered(environment);
+        self.note(environment);
+        Ok(Route { backend, overflow })
+    }
+
+    #[inline(always)]
+    fn way(&self, sealed: Option<Environment>) -> Result<Way, Reason> {
+        let isn = self.segment.sequence;
+        let pin = pin::find(self.tables, self.flow);
+        if let Some(pin) = pin {
+            let half = pin.half();
+            let its = |hold: Option<Hold>| self.living(hold.filter(|hold| hold.isn() == isn));
+            if let Some((hold, environment)) = its(half).or_else(|| its(pin.established())) {
+                if sealed == Some(environment) {
+                    return Err(Reason::Sealed);
+                }
+                if !self.seen(pin) {
+                    return Ok(Way::Base { overflow: true });
+                }
+                if half == Some(hold) && !pin.repeat(hold, self.tables.seconds()) {
+                    return Err(Reason::PinBusy);
+                }
+                return Ok(Way::Pinned(self.held(hold)));
+            }
+        }
+        if recent::has(self.tables, self.service.deployment, self.flow, isn) {
+            return Ok(Way::Base { overflow: false });
+        }
+        let pin = match pin {
+            Some(pin) => pin,
+            None => {
+                let backend = self.ring(self.control.current().slot)?;
+                // Where both rings agree, a pin would say what base says: a change inside an environment, or a
+                // canary step, needs pins for the slots that it moves and no others.
+                if self.base() == Ok(backend) {
+                    return Ok(Way::Base { overflow: false });
+                }
+                let seconds = self.tables.seconds();
+                let half = Hold::new(isn, backend, seconds);
+                let meta = Meta::new(seconds, self.service.id, self.slot as u16);
+                match pin::insert(self.tables, self.flow, half, meta) {
+                    Inserted::New => return Ok(Way::Pinned(backend)),
+                    Inserted::Found(pin) if self.tables.mutated(Mutant::InsertionOverwrites) => {
+                        pin.half.store(half.0);
+                        return Ok(Way::Pinned(backend));
+                    }
+                    Inserted::Found(pin) => pin,
+                    Inserted::NoRoom if self.tables.mutated(Mutant::OverflowToCurrent) => {
+                        return Ok(Way::Pinned(backend));
+                    }
+                    Inserted::NoRoom => return Ok(Way::Base { overflow: true }),
+                    Inserted::Busy => return Err(Reason::PinBusy),
+                }
+            }
+        };
+        self.way_in_place(pin)
+    }
+
+    /// For a SYN with a new sequence number whose flow has a pin.
+    #[inline(always)]
+    fn way_in_place(&self, pin: &Pin<T::Word>) -> Result<Way, Reason> {
+        let isn = self.segment.sequence;
+        let old = pin.half();
+        let backend = if let Some(half) = old
+            && self.alive(half.backend()).is_some()
+            && !(self.tables.mutated(Mutant::NewerHalfReplaces) && half.isn() != isn)
+        {
+            if self.tables.mutated(Mutant::SecondHalfToBase) && half.isn() != isn {
+                return Ok(Way::Base { overflow: true });
+            }
+            // Another processor put the same SYN there just now.
+            if half.isn() == isn { Some(half.backend()) } else { None }
+        } else {
+            let backend = self.ring(self.control.current().slot)?;
+            // The stamp first, so that the agent does not take an old pin away from under the new half.
+            self.seen(pin);
+            let half = Hold::new(isn, backend, self.tables.seconds());
+            if pin.put_half(old.map_or(0, |hold| hold.0), half) {
+                if self.tables.mutated(Mutant::SynOverwrites) {
+                    pin.established.store(half.0);
+                }
+                Some(backend)
+            } else {
+                // Another SYN was first.
+                pin.half().filter(|half| half.isn() == isn).map(Hold::backend)
+            }
+        };
+        // A look at the meta word after the exchange of the half: the agent, clearing, gives a pin up first
+        // and then looks at what it holds. Whichever comes first, the other sees it.
+        if pin.given_up() {
+            return Ok(Way::Base { overflow: true });
+        }
+        backend.map(Way::Pinned).ok_or(Reason::PinBusy)
+    }
+}
