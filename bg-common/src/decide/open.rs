@@ -1,7 +1,7 @@
 //! A SYN while pins count: where a new connection goes, and how its later packets will know.
 
 use super::{Route, Situation};
-use crate::abi::BackendId;
+use crate::abi::{BackendId, NO_BACKEND};
 use crate::control::Environment;
 use crate::meta::Meta;
 use crate::mutant::Mutant;
@@ -10,12 +10,23 @@ use crate::reason::Reason;
 use crate::recent;
 use crate::tables::{Tables, Word};
 
-/// How a SYN finds its backend.
-enum Way {
-    /// A pin holds it.
-    Pinned(BackendId),
-    /// By base; `overflow`: for want of a pin.
-    Base { overflow: bool },
+/// How a SYN finds its backend. No enum: the verifier refuses a program that so much as masks a field that one
+/// of the ways has left out.
+struct Way {
+    /// The one that a pin holds; [`NO_BACKEND`] is by base.
+    pinned: BackendId,
+    /// By base for want of a pin.
+    overflow: bool,
+}
+
+impl Way {
+    const BASE: Self = Self { pinned: NO_BACKEND, overflow: false };
+    const OVERFLOW: Self = Self { pinned: NO_BACKEND, overflow: true };
+
+    #[inline(always)]
+    const fn pinned(pinned: BackendId) -> Self {
+        Self { pinned, overflow: false }
+    }
 }
 
 impl<T: Tables> Situation<'_, T> {
@@ -23,21 +34,19 @@ impl<T: Tables> Situation<'_, T> {
     #[inline(always)]
     pub(super) fn open(&self) -> Result<Route, Reason> {
         let sealed = self.sealed();
-        let (backend, environment, overflow) = match self.way(sealed)? {
-            Way::Pinned(backend) => {
-                // By the backend, because a current ring may lead to both environments.
-                let known = self.tables.backend(backend).ok_or(Reason::NoBackend)?;
-                (backend, Environment::from_bit(known.environment), false)
+        let Way { pinned, overflow } = self.way(sealed)?;
+        let (backend, environment) = if pinned == NO_BACKEND {
+            let environment = self.control.base().environment;
+            if sealed == Some(environment) {
+                return Err(Reason::Sealed);
             }
-            Way::Base { overflow } => {
-                let environment = self.control.base().environment;
-                if sealed == Some(environment) {
-                    return Err(Reason::Sealed);
-                }
-                let backend = self.base()?;
-                self.remember();
-                (backend, environment, overflow)
-            }
+            let backend = self.base()?;
+            self.remember();
+            (backend, environment)
+        } else {
+            // By the backend, because a current ring may lead to both environments.
+            let known = self.tables.backend(pinned).ok_or(Reason::NoBackend)?;
+            (pinned, Environment::from_bit(known.environment))
         };
         self.entered(environment);
         self.note(environment);
@@ -56,16 +65,16 @@ impl<T: Tables> Situation<'_, T> {
                     return Err(Reason::Sealed);
                 }
                 if !self.seen(pin) {
-                    return Ok(Way::Base { overflow: true });
+                    return Ok(Way::OVERFLOW);
                 }
                 if half == Some(hold) && !pin.repeat(hold, self.tables.seconds()) {
                     return Err(Reason::PinBusy);
                 }
-                return Ok(Way::Pinned(self.held(hold)));
+                return Ok(Way::pinned(self.held(hold)));
             }
         }
         if recent::has(self.tables, self.service.deployment, self.flow, isn) {
-            return Ok(Way::Base { overflow: false });
+            return Ok(Way::BASE);
         }
         let pin = match pin {
             Some(pin) => pin,
@@ -74,22 +83,22 @@ impl<T: Tables> Situation<'_, T> {
                 // Where both rings agree, a pin would say what base says: a change inside an environment, or a
                 // canary step, needs pins for the slots that it moves and no others.
                 if self.base() == Ok(backend) {
-                    return Ok(Way::Base { overflow: false });
+                    return Ok(Way::BASE);
                 }
                 let seconds = self.tables.seconds();
                 let half = Hold::new(isn, backend, seconds);
                 let meta = Meta::new(seconds, self.service.id, self.slot as u16);
                 match pin::insert(self.tables, self.flow, half, meta) {
-                    Inserted::New => return Ok(Way::Pinned(backend)),
+                    Inserted::New => return Ok(Way::pinned(backend)),
                     Inserted::Found(pin) if self.tables.mutated(Mutant::InsertionOverwrites) => {
                         pin.half.store(half.0);
-                        return Ok(Way::Pinned(backend));
+                        return Ok(Way::pinned(backend));
                     }
                     Inserted::Found(pin) => pin,
                     Inserted::NoRoom if self.tables.mutated(Mutant::OverflowToCurrent) => {
-                        return Ok(Way::Pinned(backend));
+                        return Ok(Way::pinned(backend));
                     }
-                    Inserted::NoRoom => return Ok(Way::Base { overflow: true }),
+                    Inserted::NoRoom => return Ok(Way::OVERFLOW),
                     Inserted::Busy => return Err(Reason::PinBusy),
                 }
             }
@@ -107,10 +116,10 @@ impl<T: Tables> Situation<'_, T> {
             && !(self.tables.mutated(Mutant::NewerHalfReplaces) && half.isn() != isn)
         {
             if self.tables.mutated(Mutant::SecondHalfToBase) && half.isn() != isn {
-                return Ok(Way::Base { overflow: true });
+                return Ok(Way::OVERFLOW);
             }
             // Another processor put the same SYN there just now.
-            if half.isn() == isn { Some(half.backend()) } else { None }
+            if half.isn() == isn { half.backend() } else { NO_BACKEND }
         } else {
             let backend = self.ring(self.control.current().slot)?;
             // The stamp first, so that the agent does not take an old pin away from under the new half.
@@ -120,17 +129,17 @@ impl<T: Tables> Situation<'_, T> {
                 if self.tables.mutated(Mutant::SynOverwrites) {
                     pin.established.store(half.0);
                 }
-                Some(backend)
+                backend
             } else {
                 // Another SYN was first.
-                pin.half().filter(|half| half.isn() == isn).map(Hold::backend)
+                pin.half().filter(|half| half.isn() == isn).map_or(NO_BACKEND, Hold::backend)
             }
         };
         // A look at the meta word after the exchange of the half: the agent, clearing, gives a pin up first
         // and then looks at what it holds. Whichever comes first, the other sees it.
         if pin.given_up() {
-            return Ok(Way::Base { overflow: true });
+            return Ok(Way::OVERFLOW);
         }
-        backend.map(Way::Pinned).ok_or(Reason::PinBusy)
+        if backend == NO_BACKEND { Err(Reason::PinBusy) } else { Ok(Way::pinned(backend)) }
     }
 }
