@@ -76,31 +76,30 @@ impl<T: Tables> Situation<'_, T> {
         if recent::has(self.tables, self.service.deployment, self.flow, isn) {
             return Ok(Way::BASE);
         }
-        let pin = match pin {
-            Some(pin) => pin,
-            None => {
-                let backend = self.ring(self.control.current().slot)?;
-                // Where both rings agree, a pin would say what base says: a change inside an environment, or a
-                // canary step, needs pins for the slots that it moves and no others.
-                if self.base() == Ok(backend) {
-                    return Ok(Way::BASE);
+        let pin = if let Some(pin) = pin {
+            pin
+        } else {
+            let backend = self.ring(self.control.current().slot)?;
+            // Where both rings agree, a pin would say what base says: a change inside an environment, or a
+            // canary step, needs pins for the slots that it moves and no others.
+            if self.base() == Ok(backend) {
+                return Ok(Way::BASE);
+            }
+            let seconds = self.tables.seconds();
+            let half = Hold::new(isn, backend, seconds);
+            let meta = Meta::new(seconds, self.service.id, self.slot as u16);
+            match pin::insert(self.tables, self.flow, half, meta) {
+                Inserted::New => return Ok(Way::pinned(backend)),
+                Inserted::Found(pin) if self.tables.mutated(Mutant::InsertionOverwrites) => {
+                    pin.half.store(half.0);
+                    return Ok(Way::pinned(backend));
                 }
-                let seconds = self.tables.seconds();
-                let half = Hold::new(isn, backend, seconds);
-                let meta = Meta::new(seconds, self.service.id, self.slot as u16);
-                match pin::insert(self.tables, self.flow, half, meta) {
-                    Inserted::New => return Ok(Way::pinned(backend)),
-                    Inserted::Found(pin) if self.tables.mutated(Mutant::InsertionOverwrites) => {
-                        pin.half.store(half.0);
-                        return Ok(Way::pinned(backend));
-                    }
-                    Inserted::Found(pin) => pin,
-                    Inserted::NoRoom if self.tables.mutated(Mutant::OverflowToCurrent) => {
-                        return Ok(Way::pinned(backend));
-                    }
-                    Inserted::NoRoom => return Ok(Way::OVERFLOW),
-                    Inserted::Busy => return Err(Reason::PinBusy),
+                Inserted::Found(pin) => pin,
+                Inserted::NoRoom if self.tables.mutated(Mutant::OverflowToCurrent) => {
+                    return Ok(Way::pinned(backend));
                 }
+                Inserted::NoRoom => return Ok(Way::OVERFLOW),
+                Inserted::Busy => return Err(Reason::PinBusy),
             }
         };
         self.way_in_place(pin)
