@@ -123,7 +123,9 @@ impl<M: Machine> World<M> {
                 packets.push(Packet::Syn(isn));
             }
         }
-        let far = matches!(s.client, Client::Established { isn: 0, stage: Stage::Far, .. });
+        // A packet in the program that the client sent before it went far is not far.
+        let lags = s.flight.is_some_and(|flight| flight.stage.is_some_and(|stage| stage < Stage::Far));
+        let far = matches!(s.client, Client::Established { isn: 0, stage: Stage::Far, .. }) && !lags;
         let spoofs = (OWN as u8..).take(self.setup.spoofs.into());
         packets.extend(spoofs.filter(|&isn| far || isn != NEAR).map(Packet::Syn));
         for (number, server) in (0_u16..).zip(s.servers) {
