@@ -6,6 +6,7 @@ use super::record::{End, Manner, Record};
 use super::resets::Explanations;
 use super::stranger::Forged;
 use super::timeline::{Moment, Timeline, environment_of};
+use super::told::around;
 use crate::lab::capture::Captured;
 use crate::lab::witness::Resets;
 use serde::Serialize;
@@ -118,7 +119,7 @@ impl Evidence<'_> {
         *counter += 1;
         let well = matches!(record.end, End::Kept | End::Aborted | End::Abandoned) || lost;
         let astray = self.astray(record, counts);
-        if well { astray } else { Some(record.describe()) }
+        if well { astray } else { Some(record.describe() + &around(record, self.timeline, self.outages)) }
     }
 
     /// Looks at where a connection ended up; a sentence if it should not have been there.

@@ -20,6 +20,7 @@ mod run;
 mod stranger;
 mod summary;
 mod timeline;
+mod told;
 mod trouble;
 
 pub use options::Options;

@@ -234,6 +234,11 @@ impl Timeline {
         Some(found)
     }
 
+    /// The hosts that base and current named for this place.
+    pub(super) fn ways(&self, place: Place, moment: &Moment) -> [Option<&str>; 2] {
+        [&moment.base, &moment.current].map(|rings| self.host(rings, place))
+    }
+
     fn host(&self, rings: &Rings, place: Place) -> Option<&str> {
         let id = rings.get(place.service)?.get(place.slot)?;
         self.hosts.get(id).map(String::as_str)
