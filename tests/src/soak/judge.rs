@@ -1,13 +1,15 @@
 //! Holds every connection against where the kernel could have sent it, and counts what went wrong.
 
-use super::options::Options;
+use super::options::{IDLE_TIMEOUT, Options};
 use super::outages::{Outage, lost};
+use super::ports::Ports;
 use super::record::{End, Manner, Record};
 use super::resets::Explanations;
 use super::stranger::Forged;
 use super::timeline::{Moment, Timeline, environment_of};
 use super::told::around;
 use crate::lab::capture::Captured;
+use crate::lab::pcap::{ACK, Segment};
 use crate::lab::witness::Resets;
 use serde::Serialize;
 
@@ -46,6 +48,8 @@ pub(super) struct Counts {
     pub(super) lost_with_backends: u64,
     /// SYNs that led to nothing until the client gave up.
     pub(super) unopened: u64,
+    /// SYNs that led to no connection, because their port was held for an older one that never came about.
+    pub(super) waited: u64,
     pub(super) broken: u64,
     pub(super) moved: u64,
     pub(super) misrouted: u64,
@@ -73,16 +77,17 @@ impl Evidence<'_> {
         let mut complaints = Vec::new();
         let lost: Vec<bool> =
             self.records.iter().map(|record| lost(self.outages, record, self.timeline)).collect();
-        for (record, lost) in self.records.iter().zip(&lost) {
-            if let Some(complaint) = self.count(record, *lost, &mut counts) {
+        let pairs = self.records.iter().zip(lost.iter().copied());
+        let ports = Ports::new(pairs.clone());
+        for (record, lost) in pairs.clone() {
+            if let Some(complaint) = self.count(record, lost, &ports, &mut counts) {
                 complaints.push(complaint);
             }
         }
         complaints.truncate(SHOWN);
-        let pairs = self.records.iter().zip(lost.iter().copied());
         let explanations = Explanations::new(pairs, self.forged, self.options.loss > 0);
         for reset in self.captured.resets(self.span.0, self.span.1) {
-            if explanations.explain(reset) {
+            if explanations.explain(reset) || self.was_refused(reset) {
                 counts.expected_rst += 1;
             } else {
                 counts.captured_rst += 1;
@@ -102,7 +107,9 @@ impl Evidence<'_> {
     }
 
     /// Counts one connection; a sentence if it should not have gone so.
-    fn count(&self, record: &Record, lost: bool, counts: &mut Counts) -> Option<String> {
+    fn count(&self, record: &Record, lost: bool, ports: &Ports, counts: &mut Counts) -> Option<String> {
+        let held = (self.options.syn_lifetime() + IDLE_TIMEOUT).as_nanos() as u64 + SWEEP_NS;
+        let waited = matches!(record.end, End::Unopened(_)) && ports.were_held(record, held);
         counts.opened += u64::from(record.opened_ns.is_some());
         counts.blocks += record.blocks;
         counts.ports_used_again += u64::from(record.manner == Manner::Again);
@@ -114,12 +121,29 @@ impl Evidence<'_> {
             _ if lost => &mut counts.lost_with_backends,
             End::Moved(_) => &mut counts.moved,
             End::Broken(_) => &mut counts.broken,
+            End::Unopened(_) if waited => &mut counts.waited,
             End::Unopened(_) => &mut counts.unopened,
         };
         *counter += 1;
-        let well = matches!(record.end, End::Kept | End::Aborted | End::Abandoned) || lost;
+        let forgiven = matches!(record.end, End::Unopened(_)) && (waited || !self.options.is_clean());
+        let well = matches!(record.end, End::Kept | End::Aborted | End::Abandoned) || lost || forgiven;
         let astray = self.astray(record, counts);
         if well { astray } else { Some(record.describe() + &around(record, self.timeline, self.outages)) }
+    }
+
+    /// Whether a killed server refused a SYN: the client may never have heard of it, and gone on to another one.
+    fn was_refused(&self, reset: &Segment) -> bool {
+        if reset.flags & ACK == 0 || reset.sequence != 0 {
+            return false;
+        }
+        let since = reset.at_ns.saturating_sub(self.options.syn_lifetime().as_nanos() as u64);
+        let moments = self.timeline.during(since, reset.at_ns);
+        let place = self.timeline.place(reset.to, reset.from);
+        let hosts = place.and_then(|place| self.timeline.hosts(place, moments));
+        let gone = |outage: &&Outage| outage.from_ns <= reset.at_ns && reset.at_ns <= outage.to_ns;
+        hosts.is_some_and(|hosts| {
+            self.outages.iter().filter(gone).any(|one| hosts.contains(one.host.as_str()))
+        })
     }
 
     /// Looks at where a connection ended up; a sentence if it should not have been there.

@@ -13,6 +13,7 @@ mod loss;
 mod maps;
 mod options;
 mod outages;
+mod ports;
 mod progress;
 mod record;
 mod resets;

@@ -36,6 +36,9 @@ const MOST: f64 = 250.0;
 /// Room for pins in a flood: what the clients need, and no more than a flood fills.
 const PINS_IN_A_FLOOD: u32 = 16_384;
 
+/// How long a silent connection keeps its pin.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
 impl Options {
     /// Connections to open in a second.
     pub(super) fn rate(&self) -> f64 {
@@ -49,6 +52,11 @@ impl Options {
         Duration::from_secs(if self.loss > 0 { 12 } else { 4 })
     }
 
+    /// Nothing is lost and nobody forges: whatever does not come about is somebody's fault.
+    pub(super) fn is_clean(&self) -> bool {
+        !self.flood && !self.spoof && self.loss == 0
+    }
+
     pub(super) fn settings(&self) -> Settings {
         Settings {
             plain: true,
@@ -59,7 +67,7 @@ impl Options {
             // lost, and the pauses between two repetitions grow.
             idle_horizon: if self.loss > 0 { "12s" } else { "5s" }.into(),
             // Closing pins go when these are over, or after two minutes.
-            idle_timeout: Some("20s".into()),
+            idle_timeout: Some(format!("{}s", IDLE_TIMEOUT.as_secs())),
             ..Settings::default()
         }
     }

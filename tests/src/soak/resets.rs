@@ -73,6 +73,15 @@ impl<'a> Explanations<'a> {
             // Nobody had this connection any more.
             return true;
         }
+        if self.loss && record.end == End::Kept && record.ended_ns <= reset.at_ns + SLACK_NS {
+            // An older server on this port, which has missed its end, still repeats itself; the client, whose
+            // connection is over, answers for that, and is told so. It hurts nobody.
+            return true;
+        }
+        if sent_by_client && record.opened_ns.is_none_or(|opened| reset.at_ns <= opened + SLACK_NS) {
+            // A client that is just opening tells a server that it holds something older (RFC 9293, 3.5.1).
+            return true;
+        }
         latest.next().is_some_and(|&(before, lost)| {
             // The one before on this port may have ended just now.
             let just_now = record.began_ns + SLACK_NS >= reset.at_ns && before.ended_rudely();

@@ -84,7 +84,6 @@ pub struct Summary {
 impl Summary {
     /// The promises that were broken, a sentence each; empty when all were kept.
     pub fn broken_promises(&self) -> Vec<String> {
-        let clean = !self.options.flood && !self.options.spoof && self.options.loss == 0;
         let zeros = [
             (self.broken, "connections broke"),
             (self.moved, "connections were answered by another server"),
@@ -92,7 +91,7 @@ impl Summary {
             (self.second_chances, "second chances hid what happened"),
             (self.captured_rst, "RST segments were captured that nobody asked for"),
             (self.tcp_estab_resets, "established connections were reset that nobody gave up"),
-            (if clean { self.details.unopened } else { 0 }, "SYNs led to no connection"),
+            (if self.options.is_clean() { self.details.unopened } else { 0 }, "SYNs led to no connection"),
         ];
         let found = zeros.iter().filter(|(count, _)| *count > 0);
         let mut broken: Vec<String> = found.map(|(count, what)| format!("{count} {what}")).collect();
