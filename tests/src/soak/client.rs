@@ -47,6 +47,7 @@ pub(super) async fn run(mut plan: Plan, mut orders: watch::Receiver<Orders>) -> 
         began_ns: realtime_ns(),
         opened_ns: None,
         host: None,
+        cut_ns: None,
         ended_ns: 0,
         end: End::Kept,
         blocks: 0,
@@ -84,7 +85,7 @@ async fn connect(
     };
     record.host = Some(session.banner.name.clone());
     let ended = match converse(&mut session, plan, record, orders).await {
-        Ok(None) => leave(session, plan).await,
+        Ok(None) => leave(session, plan, record).await,
         Ok(Some(other)) => Ok(End::Moved(format!("answered by {other}"))),
         Err(error) => Err(error),
     };
@@ -160,13 +161,14 @@ async fn rest(
     }
 }
 
-async fn leave(mut session: Session, plan: &mut Plan) -> io::Result<End> {
+async fn leave(mut session: Session, plan: &mut Plan, record: &mut Record) -> io::Result<End> {
     let rude = match plan.manner {
         Manner::Abort => true,
         Manner::Again => plan.dice.percent(50),
         _ => false,
     };
     if rude {
+        record.cut_ns = Some(realtime_ns());
         session.abort()?;
         return Ok(End::Aborted);
     }

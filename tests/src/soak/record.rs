@@ -50,6 +50,8 @@ pub(super) struct Record {
     pub(super) opened_ns: Option<u64>,
     /// The host that introduced itself.
     pub(super) host: Option<String>,
+    /// Just before the client ended it, if it did not wait for the other side.
+    pub(super) cut_ns: Option<u64>,
     pub(super) ended_ns: u64,
     pub(super) end: End,
     /// Blocks that were answered rightly.

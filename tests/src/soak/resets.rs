@@ -111,5 +111,5 @@ impl<'a> Explanations<'a> {
 
 /// When a rude client's RSTs can begin.
 fn rude_from(record: &Record) -> u64 {
-    if record.end == End::Abandoned { record.began_ns } else { record.ended_ns.saturating_sub(50_000_000) }
+    record.cut_ns.unwrap_or(record.began_ns)
 }

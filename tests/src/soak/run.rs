@@ -130,6 +130,10 @@ fn stage(options: &Options) -> Result<Stage> {
     if options.loss > 0 && Path::new("/proc/sys").join(pause).exists() {
         topology.ends().try_for_each(|end| end.sysctl(pause, "2000"))?;
     }
+    if options.loss > 0 {
+        // One probe in five remains without an answer, and of a million some series is nine long.
+        topology.client.sysctl("net/ipv4/tcp_keepalive_probes", "40")?;
+    }
     for backend in &topology.backends {
         backend.namespace.sysctl("net/ipv4/tcp_synack_retries", "2")?;
         backend.namespace.sysctl("net/ipv4/tcp_syncookies", "1")?;
