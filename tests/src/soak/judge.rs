@@ -1,7 +1,7 @@
 //! Holds every connection against where the kernel could have sent it, and counts what went wrong.
 
 use super::options::{IDLE_TIMEOUT, Options};
-use super::outages::{Outage, lost};
+use super::outages::{Outage, lost, stood};
 use super::ports::Ports;
 use super::record::{End, Manner, Record};
 use super::resets::Explanations;
@@ -48,7 +48,8 @@ pub(super) struct Counts {
     pub(super) lost_with_backends: u64,
     /// SYNs that led to nothing until the client gave up.
     pub(super) unopened: u64,
-    /// SYNs that led to no connection, because their port was held for an older one that never came about.
+    /// SYNs that led to no connection, because their port was held for an older one that never came about, or
+    /// because the server whose turn it was stood still.
     pub(super) waited: u64,
     pub(super) broken: u64,
     pub(super) moved: u64,
@@ -109,7 +110,8 @@ impl Evidence<'_> {
     /// Counts one connection; a sentence if it should not have gone so.
     fn count(&self, record: &Record, lost: bool, ports: &Ports, counts: &mut Counts) -> Option<String> {
         let held = (self.options.syn_lifetime() + IDLE_TIMEOUT).as_nanos() as u64 + SWEEP_NS;
-        let waited = matches!(record.end, End::Unopened(_)) && ports.were_held(record, held);
+        let waited = matches!(record.end, End::Unopened(_))
+            && (ports.were_held(record, held) || stood(self.outages, record, self.timeline));
         counts.opened += u64::from(record.opened_ns.is_some());
         counts.blocks += record.blocks;
         counts.ports_used_again += u64::from(record.manner == Manner::Again);
@@ -140,7 +142,8 @@ impl Evidence<'_> {
         let moments = self.timeline.during(since, reset.at_ns);
         let place = self.timeline.place(reset.to, reset.from);
         let hosts = place.and_then(|place| self.timeline.hosts(place, moments));
-        let gone = |outage: &&Outage| outage.from_ns <= reset.at_ns && reset.at_ns <= outage.to_ns;
+        let gone =
+            |outage: &&Outage| !outage.stands && outage.from_ns <= reset.at_ns && reset.at_ns <= outage.to_ns;
         hosts.is_some_and(|hosts| {
             self.outages.iter().filter(gone).any(|one| hosts.contains(one.host.as_str()))
         })

@@ -1,15 +1,18 @@
-//! Backends that were killed: what broke because of that is theirs, and nobody else's.
+//! Backends that were killed or stood still: what broke because of that is theirs, and nobody else's.
 
 use super::record::Record;
 use super::timeline::Timeline;
 
-/// The time in which a host did not serve because its server was killed.
+/// The time in which a host did not serve.
 #[derive(Clone, Debug)]
 pub(super) struct Outage {
     pub(super) host: String,
-    /// Just before the kill.
+    /// Its server was stopped and not killed: it keeps what it has, and its kernel takes new connections until
+    /// as many wait as it has places for.
+    pub(super) stands: bool,
+    /// Just before that.
     pub(super) from_ns: u64,
-    /// When its successor listened; the end of time until then.
+    /// When it went on, or its successor listened; the end of time until then.
     pub(super) to_ns: u64,
 }
 
@@ -32,5 +35,10 @@ impl Outage {
 
 /// Whether the connection was lost with its backend.
 pub(super) fn lost(outages: &[Outage], record: &Record, timeline: &Timeline) -> bool {
-    outages.iter().any(|outage| outage.took(record, timeline))
+    outages.iter().any(|outage| !outage.stands && outage.took(record, timeline))
+}
+
+/// Whether it was the turn of a server that stood still.
+pub(super) fn stood(outages: &[Outage], record: &Record, timeline: &Timeline) -> bool {
+    outages.iter().any(|outage| outage.stands && outage.took(record, timeline))
 }

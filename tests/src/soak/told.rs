@@ -29,7 +29,8 @@ pub(super) fn around(record: &Record, timeline: &Timeline, outages: &[Outage]) -
     for outage in outages.iter().filter(|outage| outage.to_ns >= from && outage.from_ns <= record.ended_ns) {
         let back =
             if outage.to_ns == u64::MAX { "never".into() } else { format!("{} ms", since(outage.to_ns)) };
-        lines.push((since(outage.from_ns), format!("{} is killed, and back at {back}", outage.host)));
+        let what = if outage.stands { "stands still" } else { "is killed" };
+        lines.push((since(outage.from_ns), format!("{} {what}, and is back at {back}", outage.host)));
     }
     lines.sort_by_key(|line| line.0);
     let mut text = String::new();

@@ -53,12 +53,14 @@ impl Conductor {
             }
             Kind::Frozen => {
                 self.counts.backends_frozen += 1;
+                let host = self.stage.topology.backends[place].name.clone();
+                self.outages.push(Outage { host, stands: true, from_ns: realtime_ns(), to_ns: u64::MAX });
                 server.signal(Signal::STOP)?;
             }
             Kind::Lost => {
                 self.counts.backends_lost += 1;
                 let host = self.stage.topology.backends[place].name.clone();
-                self.outages.push(Outage { host, from_ns: realtime_ns(), to_ns: u64::MAX });
+                self.outages.push(Outage { host, stands: false, from_ns: realtime_ns(), to_ns: u64::MAX });
                 server.kill()?;
             }
         }
@@ -84,7 +86,10 @@ impl Conductor {
         for Trouble { place, kind, .. } in troubles {
             match kind {
                 Kind::Ill => self.stage.fleet.server(place)?.signal(Signal::USR1)?,
-                Kind::Frozen => self.stage.fleet.server(place)?.signal(Signal::CONT)?,
+                Kind::Frozen => {
+                    self.stage.fleet.server(place)?.signal(Signal::CONT)?;
+                    self.is_back(place);
+                }
                 Kind::Lost => self.revive(place)?,
             }
         }
@@ -109,11 +114,17 @@ impl Conductor {
             return Err(error);
         }
         ensure!(listens, "{} does not serve again", backend.name);
+        self.is_back(place);
+        Ok(())
+    }
+
+    /// Ends the outage of a backend.
+    fn is_back(&mut self, place: usize) {
+        let name = &self.stage.topology.backends[place].name;
         let mut outages = self.outages.iter_mut().rev();
-        if let Some(outage) = outages.find(|outage| outage.host == backend.name) {
+        if let Some(outage) = outages.find(|outage| outage.host == *name) {
             outage.to_ns = realtime_ns();
         }
-        Ok(())
     }
 }
 
