@@ -1,8 +1,9 @@
-//! Builds the kernel program with the mutants of the rule in it, for the replay of the model's traces.
+//! Builds the kernel program with the mutants of the rule in it, for the replay of the model's traces, and what
+//! the benchmark puts in front of the program.
 
 #[path = "../bg-ebpf/object.rs"]
 mod object;
 
 fn main() -> anyhow::Result<()> {
-    object::build(&["bpf", "mutants"])
+    object::build(&["bpf", "mutants", "bench"])
 }

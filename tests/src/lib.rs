@@ -3,6 +3,7 @@
 //! witnesses (captures, counters, server logs) that say what happened to connections.
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod demo;
 pub mod kill;
 pub mod lab;

@@ -183,7 +183,7 @@ pub fn run_once(program: &Xdp, interface: u32, packet: &[u8]) -> Received {
 }
 
 /// A `struct xdp_md`: all of the packet is data, and it arrived on `interface`.
-fn context(interface: u32, packet: &[u8]) -> [u8; 24] {
+pub(crate) fn context(interface: u32, packet: &[u8]) -> [u8; 24] {
     let mut context = [0; 24];
     context[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes());
     context[12..16].copy_from_slice(&interface.to_ne_bytes());

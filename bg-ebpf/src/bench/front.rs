@@ -1,0 +1,234 @@
+//! What the benchmark runs: programs that make the packet anew, give it to the next flow, and go on to the
+//! program under test, or to one that does nothing. A repeated test run leaves the packet as the last run made
+//! it, and so the second run would be of another packet.
+#![no_std]
+#![no_main]
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::bpf_xdp_adjust_head;
+use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::{Array, ProgramArray};
+use aya_ebpf::programs::XdpContext;
+use bg_ebpf::bench::{FRAME, Plan};
+use bg_ebpf::packet::{Field as _, Frame, Wire};
+
+/// The packet as it is at first.
+#[map]
+static ORIGINAL: Array<[u8; FRAME]> = Array::with_max_entries(1, 0);
+/// How it is varied.
+#[map]
+static PLAN: Array<Plan> = Array::with_max_entries(1, 0);
+/// Element 0 is what comes after.
+#[map]
+static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Nothing: the floor.
+#[xdp]
+fn floor(_: XdpContext) -> u32 {
+    xdp_action::XDP_TX
+}
+
+/// IPv4, from clients.
+#[xdp]
+fn forth4(context: XdpContext) -> u32 {
+    go::<V4, FORTH>(&context)
+}
+
+/// IPv4, from clients, every packet with a sequence number of its own.
+#[xdp]
+fn open4(context: XdpContext) -> u32 {
+    go::<V4, OPEN>(&context)
+}
+
+/// IPv4, to clients.
+#[xdp]
+fn back4(context: XdpContext) -> u32 {
+    go::<V4, BACK>(&context)
+}
+
+/// IPv6, from clients.
+#[xdp]
+fn forth6(context: XdpContext) -> u32 {
+    go::<V6, FORTH>(&context)
+}
+
+const FORTH: u8 = 0;
+const OPEN: u8 = 1;
+const BACK: u8 = 2;
+
+#[inline(always)]
+fn go<H: Headers, const WAY: u8>(context: &XdpContext) -> u32 {
+    if restore::<H, WAY>(context).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    // SAFETY: nothing here has to be dropped.
+    unsafe { NEXT.tail_call(context, 0) };
+    xdp_action::XDP_ABORTED
+}
+
+#[inline(always)]
+fn restore<H: Headers, const WAY: u8>(context: &XdpContext) -> Option<()> {
+    let plan = PLAN.get_ptr_mut(0)?;
+    // SAFETY: an element of a map that nobody else writes to during a run.
+    let plan = unsafe { &mut *plan };
+    let original = H::of(ORIGINAL.get(0)?)?;
+    let length = context.data_end().wrapping_sub(context.data());
+    if length != plan.length as usize {
+        let more = length as i32 - plan.length as i32;
+        // SAFETY: the context is the one that the program was called with; no pointer into the packet exists.
+        if unsafe { bpf_xdp_adjust_head(context.as_ptr().cast(), more) } != 0 {
+            return None;
+        }
+    }
+    let count = plan.count;
+    plan.count = count.wrapping_add(1);
+    let ends = plan.ends(plan.flow(count));
+    let peer = plan.peer.wrapping_add(ends.peer);
+    // SAFETY: the kernel lends the bytes between the two to this run, which looks at them by this frame alone.
+    let packet = unsafe { Frame::new(context.data(), context.data_end()) }.take::<H>()?;
+    let (source, destination) = if WAY == BACK { (peer, ends.client) } else { (ends.client, peer) };
+    let tcp = packet.restore(original, source, destination);
+    let from = original.tcp();
+    let port = ends.port.to_be();
+    let (source, destination) =
+        if WAY == BACK { (from.source.fetch(), port) } else { (port, from.destination.fetch()) };
+    tcp.source.put(source);
+    tcp.destination.put(destination);
+    let sequence = if WAY == OPEN { count.wrapping_mul(0x9e37_79b1) } else { from.sequence.fetch() };
+    tcp.sequence.put(sequence);
+    tcp.acknowledgement.put(from.acknowledgement.fetch());
+    tcp.flags.put(from.flags.fetch());
+    tcp.window.put(from.window.fetch());
+    tcp.check.put(from.check.fetch());
+    tcp.urgent.put(from.urgent.fetch());
+    Some(())
+}
+
+/// The start of a packet up to the end of its TCP header, in the pieces in which it is read: a wide read of
+/// what was just written in narrow pieces would wait for them.
+trait Headers: Wire + Sized {
+    /// Laid over the original.
+    fn of(bytes: &[u8; FRAME]) -> Option<&Self>;
+    fn tcp(&self) -> &Tcp;
+    /// Writes all but the TCP header, which is returned. The addresses are their last four bytes.
+    fn restore(&mut self, original: &Self, source: u32, destination: u32) -> &mut Tcp;
+}
+
+#[repr(C)]
+struct Tcp {
+    source: [u8; 2],
+    destination: [u8; 2],
+    sequence: [u8; 4],
+    acknowledgement: [u8; 4],
+    flags: [u8; 2],
+    window: [u8; 2],
+    check: [u8; 2],
+    urgent: [u8; 2],
+}
+
+#[repr(C)]
+struct V4 {
+    macs: [[u8; 4]; 3],
+    ethertype: [u8; 2],
+    first: [u8; 8],
+    hops: [u8; 2],
+    check: [u8; 2],
+    source: [u8; 4],
+    destination: [u8; 4],
+    tcp: Tcp,
+}
+
+#[repr(C)]
+struct V6 {
+    macs: [[u8; 4]; 3],
+    ethertype: [u8; 2],
+    first: [u8; 8],
+    source: [[u8; 8]; 2],
+    destination: [[u8; 8]; 2],
+    tcp: Tcp,
+}
+
+const _: () = {
+    assert!(align_of::<V4>() == 1 && size_of::<V4>() == 54);
+    assert!(align_of::<V6>() == 1 && size_of::<V6>() == 74);
+};
+
+// SAFETY: `repr(C)`, made of arrays of bytes (checked above).
+unsafe impl Wire for V4 {}
+// SAFETY: as above.
+unsafe impl Wire for V6 {}
+
+impl Headers for V4 {
+    #[inline(always)]
+    fn of(bytes: &[u8; FRAME]) -> Option<&Self> {
+        const { assert!(size_of::<Self>() <= FRAME) };
+        // SAFETY: `Wire` promises that any bytes at any address are one, and there are enough.
+        Some(unsafe { &*bytes.as_ptr().cast() })
+    }
+
+    #[inline(always)]
+    fn tcp(&self) -> &Tcp {
+        &self.tcp
+    }
+
+    #[inline(always)]
+    fn restore(&mut self, original: &Self, source: u32, destination: u32) -> &mut Tcp {
+        link(&mut self.macs, &original.macs);
+        self.ethertype.put(original.ethertype.fetch());
+        self.first.put(original.first.fetch());
+        self.hops.put(original.hops.fetch());
+        self.check.put(original.check.fetch());
+        self.source.put(source.to_be());
+        self.destination.put(destination.to_be());
+        &mut self.tcp
+    }
+}
+
+impl Headers for V6 {
+    #[inline(always)]
+    fn of(bytes: &[u8; FRAME]) -> Option<&Self> {
+        const { assert!(size_of::<Self>() <= FRAME) };
+        // SAFETY: as above.
+        Some(unsafe { &*bytes.as_ptr().cast() })
+    }
+
+    #[inline(always)]
+    fn tcp(&self) -> &Tcp {
+        &self.tcp
+    }
+
+    #[inline(always)]
+    fn restore(&mut self, original: &Self, source: u32, destination: u32) -> &mut Tcp {
+        link(&mut self.macs, &original.macs);
+        self.ethertype.put(original.ethertype.fetch());
+        self.first.put(original.first.fetch());
+        address(&mut self.source, &original.source, source);
+        address(&mut self.destination, &original.destination, destination);
+        &mut self.tcp
+    }
+}
+
+#[inline(always)]
+fn link(to: &mut [[u8; 4]; 3], from: &[[u8; 4]; 3]) {
+    to[0].put(from[0].fetch());
+    to[1].put(from[1].fetch());
+    to[2].put(from[2].fetch());
+}
+
+/// An address with other last four bytes.
+#[inline(always)]
+fn address(to: &mut [[u8; 8]; 2], from: &[[u8; 8]; 2], last: u32) {
+    to[0].put(from[0].fetch());
+    let kept = u64::from_be(from[1].fetch()) & !u64::from(u32::MAX);
+    to[1].put((kept | u64::from(last)).to_be());
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,202 @@
+//! The cases: what arrives, in which phase, and how it must end. A new one is one more entry of [`CASES`].
+
+use std::net::SocketAddr;
+
+use bg_common::reason::Reason;
+
+use super::place::{CLIENTS, Group, HOSTS, STRANGERS, VIPS, Version};
+use crate::packets::craft::{Segment, flags};
+
+/// Flows of the budget.
+pub const FLOWS: &[u32] = &[1, 1 << 16, 1 << 20];
+/// The same, without the one flow that could not open a connection twice.
+const MANY: &[u32] = &[1 << 16, 1 << 20];
+
+/// A case.
+#[derive(Debug)]
+pub struct Case {
+    /// Its name in the report.
+    pub name: &'static str,
+    /// Over which version of IP.
+    pub(super) version: Version,
+    /// The front's program that makes its packets.
+    pub(super) front: &'static str,
+    /// What arrives.
+    pub(super) packet: Packet,
+    /// What the deployment is in.
+    pub(super) phase: Stage,
+    /// Where it must end.
+    pub(super) way: Way,
+    /// Numbers of flows that it is measured with.
+    pub flows: &'static [u32],
+    /// What it may cost with so many flows, as a ratio to the floor.
+    pub(super) budget: &'static [(u32, f64)],
+}
+
+/// What arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packet {
+    /// A client's segment with ten bytes of data, to a service.
+    Data,
+    /// A client's SYN, to a service; every one with another sequence number.
+    Syn,
+    /// A backend's segment with ten bytes of data, to a client.
+    Reply,
+    /// A segment to nobody.
+    Stray,
+}
+
+/// What the deployment is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// STEADY on blue.
+    Steady,
+    /// DRAIN from blue to green; every flow has a pin on green.
+    Pinned,
+    /// DRAIN from blue to green; no flow has a pin.
+    Unpinned,
+}
+
+/// How a packet must end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// The reason that it is counted under.
+    pub(super) reason: Reason,
+    /// The environment of a service that it is counted for: 0 blue, 1 green.
+    pub(super) environment: Option<u8>,
+    /// It is counted as a new connection.
+    pub(super) opens: bool,
+}
+
+const TO_BLUE: Way = Way { reason: Reason::Forwarded, environment: Some(0), opens: false };
+const TO_GREEN: Way = Way { environment: Some(1), ..TO_BLUE };
+
+/// All of them.
+pub static CASES: &[Case] = &[
+    Case {
+        name: "steady_tcp4",
+        version: Version::V4,
+        front: "forth4",
+        packet: Packet::Data,
+        phase: Stage::Steady,
+        way: TO_BLUE,
+        flows: FLOWS,
+        budget: &[(1, 2.2), (1 << 16, 3.0), (1 << 20, 3.0)],
+    },
+    Case {
+        name: "drain_tcp4_pinned",
+        version: Version::V4,
+        front: "forth4",
+        packet: Packet::Data,
+        phase: Stage::Pinned,
+        way: TO_GREEN,
+        flows: FLOWS,
+        budget: &[(1, 2.6), (1 << 20, 6.0)],
+    },
+    Case {
+        name: "drain_tcp4_base",
+        version: Version::V4,
+        front: "forth4",
+        packet: Packet::Data,
+        phase: Stage::Unpinned,
+        way: TO_BLUE,
+        flows: FLOWS,
+        budget: &[],
+    },
+    Case {
+        name: "syn_steady",
+        version: Version::V4,
+        front: "open4",
+        packet: Packet::Syn,
+        phase: Stage::Steady,
+        way: Way { opens: true, ..TO_BLUE },
+        flows: FLOWS,
+        budget: &[(1, 4.5), (1 << 16, 4.5), (1 << 20, 4.5)],
+    },
+    Case {
+        name: "syn_drain",
+        version: Version::V4,
+        front: "open4",
+        packet: Packet::Syn,
+        phase: Stage::Unpinned,
+        way: Way { opens: true, ..TO_GREEN },
+        flows: MANY,
+        budget: &[(1 << 16, 9.0), (1 << 20, 9.0)],
+    },
+    Case {
+        name: "return_tcp4",
+        version: Version::V4,
+        front: "back4",
+        packet: Packet::Reply,
+        phase: Stage::Steady,
+        way: Way { reason: Reason::Returned, environment: None, opens: false },
+        flows: FLOWS,
+        budget: &[],
+    },
+    Case {
+        name: "pass",
+        version: Version::V4,
+        front: "forth4",
+        packet: Packet::Stray,
+        phase: Stage::Steady,
+        way: Way { reason: Reason::NotService, environment: None, opens: false },
+        flows: FLOWS,
+        budget: &[(1, 1.6), (1 << 16, 2.4), (1 << 20, 2.4)],
+    },
+    Case {
+        name: "steady_tcp6",
+        version: Version::V6,
+        front: "forth6",
+        packet: Packet::Data,
+        phase: Stage::Steady,
+        way: TO_BLUE,
+        flows: FLOWS,
+        budget: &[(1 << 20, 3.5)],
+    },
+];
+
+impl Case {
+    /// What it may cost with so many flows, if the budget says.
+    pub(super) fn budget(&self, flows: u32) -> Option<f64> {
+        self.budget.iter().find(|(of, _)| *of == flows).map(|(_, ratio)| *ratio)
+    }
+
+    /// The group that the other end is one of, beside the clients.
+    pub(super) const fn group(&self) -> Group {
+        match self.packet {
+            Packet::Data | Packet::Syn => VIPS,
+            Packet::Reply => HOSTS,
+            Packet::Stray => STRANGERS,
+        }
+    }
+
+    /// Its packets open connections.
+    pub(super) fn opens(&self) -> bool {
+        self.packet == Packet::Syn
+    }
+
+    /// Every packet needs a flow that has not been there before.
+    pub(super) fn fresh(&self) -> bool {
+        self.opens() && self.phase == Stage::Unpinned
+    }
+
+    /// The packet of the first flow.
+    pub(super) fn frame(&self) -> Vec<u8> {
+        let client = CLIENTS.member(self.version, 0);
+        let peer = self.group().member(self.version, 0);
+        let between = |source: SocketAddr, destination: SocketAddr, flags: u8| Segment {
+            source,
+            destination,
+            payload: if flags & flags::SYN == 0 { vec![0x62; 10] } else { Vec::new() },
+            // The shortest frame that Ethernet has, without its own checksum.
+            padding: if flags & flags::SYN == 0 { Vec::new() } else { vec![0; 6] },
+            ..Segment::to_service(flags)
+        };
+        match self.packet {
+            Packet::Data | Packet::Stray => between(client, peer, flags::ACK | flags::PSH),
+            Packet::Syn => between(client, peer, flags::SYN),
+            Packet::Reply => between(peer, client, flags::ACK | flags::PSH),
+        }
+        .bytes()
+    }
+}

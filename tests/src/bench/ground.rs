@@ -1,0 +1,276 @@
+//! The node that is measured: the shipped program in a namespace, with as many services and backends as are
+//! wanted, all of them in use.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use anyhow::{Context, Result, bail};
+use aya::EbpfLoader;
+use aya::programs::XdpMode;
+use bg_common::abi::{self, Address, Backend, BackendId, Endpoint, Interface, Node, Service, entry};
+use bg_common::control::{Control, Environment, Phase, Ring};
+use bg_common::flow::Flow;
+use bg_common::meta::Meta;
+use bg_common::pin::{self, Hold, Inserted};
+use bg_common::service::{PROBES, place};
+use bg_common::tables::{Tables as _, Word};
+use bg_common::{host, ring};
+use bg_ebpf::bench::Plan;
+use bg_userspace::config::Limits;
+use bg_userspace::datapath::{Bare, InstalledBackend, Maps, PROGRAM, Shared};
+use bg_userspace::maglev;
+use serde::Serialize;
+
+use super::cases::{Case, Packet, Stage};
+use super::look::Look;
+use super::place::{HOSTS, VIPS, Version};
+use crate::lab::namespace::Namespace;
+use crate::packets::rig::index;
+use crate::packets::world::WAN_MAC;
+
+const TCP: u8 = 6;
+/// Slots of a service's ring, as the configuration has it by default.
+const RING: u32 = 4093;
+
+/// How large the node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Size {
+    /// Services.
+    pub services: u16,
+    /// Backends, over all services and both environments.
+    pub backends: u16,
+    /// Room for so many flows, pinned and in the census, at half load.
+    pub flows: u32,
+}
+
+/// The loaded program with its tables filled.
+pub(super) struct Ground {
+    pub(super) bare: Bare,
+    pub(super) look: Look,
+    pub(super) size: Size,
+    version: Version,
+    /// Where packets arrive.
+    pub(super) interface: u32,
+}
+
+impl Size {
+    /// How many other ends the flows of a case are spread over.
+    pub(super) fn peers(&self, case: &Case) -> u32 {
+        match case.packet {
+            Packet::Data | Packet::Syn => self.services.into(),
+            Packet::Reply => self.backends.into(),
+            Packet::Stray => 1 << 16,
+        }
+    }
+
+    /// The limits of such a node; what does not follow from its size is as in the default configuration.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            deployments: 4,
+            services: u32::from(self.services).next_power_of_two(),
+            backends: u32::from(self.backends).next_power_of_two(),
+            ring_entries: u32::from(self.services) * 3 * ring::elements(RING) * ring::SLOTS_PER_ELEMENT,
+            pins: self.flows * 2,
+            census: self.flows * 2,
+            syn_memory: 8 << 20,
+        }
+    }
+}
+
+impl Ground {
+    /// Loads the program and fills its tables for one version of IP. The calling thread is in the namespace.
+    pub(super) fn new(version: Version, size: Size, namespace: &Namespace) -> Result<Self> {
+        let mut bare =
+            Bare::load(&mut EbpfLoader::new(), PROGRAM, &size.limits()).context("load the program")?;
+        // A test run takes a device as ingress only if XDP is on, on it.
+        bare.program().attach("wan", XdpMode::Driver).context("attach to wan")?;
+        let interface = index(namespace, "wan")?;
+        let look = Look::new(&mut bare.ebpf, size.services)?;
+        let ground = Self { bare, look, size, version, interface };
+        ground.fill()?;
+        Ok(ground)
+    }
+
+    fn maps(&self) -> &Maps {
+        &self.bare.maps
+    }
+
+    fn fill(&self) -> Result<()> {
+        let maps = self.maps();
+        let mask = |len: usize| len as u32 - 1;
+        let like = host::Host::new(1, 1).node;
+        maps.node.put(
+            0,
+            Node {
+                service_mask: mask(maps.services.len()),
+                endpoint_mask: mask(maps.endpoints.len()),
+                pin_mask: mask(maps.pins.len()),
+                recent_mask: mask(maps.recent.len() / maps.deployments.len() / 2),
+                census_mask: mask(maps.census.len()),
+                no_pins: 0,
+                vip_policy: 0,
+                ..like
+            },
+        );
+        let at = self.interface as usize & (maps.interfaces.len() - 1);
+        maps.interfaces
+            .put(at, Interface { index: self.interface, mac: WAN_MAC, accept_local_set: 0, pad: [0; 5] });
+        for id in 0..self.size.services {
+            self.add_service(id)?;
+        }
+        self.stage(Stage::Steady);
+        Ok(())
+    }
+
+    /// A service with its share of the backends, and the entry of its VIP as such.
+    fn add_service(&self, id: u16) -> Result<()> {
+        let maps = self.maps();
+        let vip = VIPS.member(self.version, id.into());
+        let stride = ring::elements(RING);
+        let service = Service {
+            vip: address(vip.ip()),
+            port: vip.port().to_be_bytes(),
+            protocol: TCP,
+            state: entry::USED,
+            id,
+            deployment: 0,
+            ring_base: u32::from(id) * 3 * stride,
+            ring_stride: stride,
+            ring_size: RING,
+            other_ports: abi::other_ports::KERNEL,
+            pad: [0; 27],
+        };
+        for service in [service, Service { port: [0; 2], ..service }] {
+            put_into(&maps.services, &service.vip, service.port, |old| old.state, service)?;
+        }
+        let share = self.size.backends / self.size.services;
+        let mut rings = [Vec::new(), Vec::new()];
+        for nth in 0..share {
+            let number = id * share + nth;
+            let environment = if nth % 2 == 0 { Environment::Blue } else { Environment::Green };
+            self.add_backend(number, environment, &service)?;
+            rings[environment as usize].push(InstalledBackend {
+                id: number,
+                environment,
+                address: HOSTS.member(self.version, number.into()),
+                weight: 100,
+                leaving: false,
+            });
+        }
+        for (slot, backends) in (0..).zip(&rings) {
+            let first = service.ring_base + slot * stride;
+            for (at, element) in (first as usize..).zip(ring::pack(&maglev::ring(RING, backends))) {
+                maps.rings.get(at).context("a ring does not fit into RINGS")?.store(element, SeqCst);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_backend(&self, id: BackendId, environment: Environment, service: &Service) -> Result<()> {
+        let maps = self.maps();
+        let at = HOSTS.member(self.version, id.into());
+        let backend = Backend {
+            address: address(at.ip()),
+            port: at.port().to_be_bytes(),
+            service: service.id,
+            environment: environment as u8,
+            state: entry::USED,
+            pad: [0; 2],
+            dead: AtomicU64::new(0),
+            rest: [0; 32],
+        };
+        let endpoint = Endpoint {
+            address: backend.address,
+            vip: service.vip,
+            port: backend.port,
+            vip_port: service.port,
+            protocol: TCP,
+            state: entry::USED,
+            backend: id,
+            service: service.id,
+            deployment: service.deployment,
+            environment: backend.environment,
+            excludes: 0,
+            pad: [0; 18],
+        };
+        maps.backends.put(id.into(), backend);
+        put_into(&maps.endpoints, &endpoint.address, endpoint.port, |old| old.state, endpoint)
+    }
+
+    /// Stores the control word of a phase.
+    pub(super) fn stage(&self, stage: Stage) {
+        let ring = |environment| Ring { slot: environment as u8, environment };
+        let (phase, current) = match stage {
+            Stage::Steady => (Phase::Steady, Environment::Blue),
+            Stage::Pinned | Stage::Unpinned => (Phase::Drain, Environment::Green),
+        };
+        let word = Control::new(phase, ring(Environment::Blue), ring(current), 0, 1);
+        if let Some(control) = self.maps().control.get(0) {
+            control.store(word.0, SeqCst);
+        }
+    }
+
+    /// Nothing is known of any flow.
+    pub(super) fn forget(&self) {
+        let maps = self.maps();
+        let wipe = |word: &AtomicU64| {
+            if word.load(Relaxed) != 0 {
+                word.store(0, Relaxed);
+            }
+        };
+        maps.recent.iter().for_each(wipe);
+        maps.census.iter().flatten().for_each(wipe);
+        for pin in maps.pins.iter().flatten() {
+            [&pin.tag, &pin.half, &pin.established, &pin.meta].into_iter().for_each(wipe);
+        }
+    }
+
+    /// Gives every flow of a plan a pin on green, established.
+    pub(super) fn pin(&self, plan: &Plan) -> Result<()> {
+        let maps = self.maps();
+        let key = maps.node().key;
+        for flow in 0..=plan.mask {
+            let ends = plan.ends(flow);
+            let port = ends.port.to_be_bytes();
+            let Version::V4 = self.version else { bail!("pins of IPv6 flows are not asked for by any case") };
+            let id = ends.peer as u16;
+            let flow = Flow::v4(&key, ends.client.to_be_bytes(), port, id);
+            let slot = ring::slot(flow.hash, RING);
+            let stride = ring::elements(RING);
+            let at = (u32::from(id) * 3 + 1) * stride + slot / ring::SLOTS_PER_ELEMENT;
+            let backend = ring::unpack(maps.ring(at).context("no such ring")?, slot);
+            let half = Hold::new(1, backend, maps.seconds());
+            let meta = Meta::new(maps.seconds(), id, slot as u16);
+            let Inserted::New = pin::insert(maps, &flow, half, meta) else { bail!("no room for a pin") };
+            pin::find(maps, &flow).context("a pin that was just made")?.promote(half);
+        }
+        Ok(())
+    }
+}
+
+/// Puts an entry where a search for it goes.
+fn put_into<T: Copy + Shared>(
+    table: &bg_userspace::datapath::Mapping<T>,
+    address: &Address,
+    port: [u8; 2],
+    state: impl Fn(&T) -> u8,
+    new: T,
+) -> Result<()> {
+    let start = place(address, port, TCP);
+    for probe in 0..PROBES {
+        let at = start.wrapping_add(probe) as usize & (table.len() - 1);
+        if table.get(at).is_some_and(|old| state(old) == entry::EMPTY) {
+            table.put(at, new);
+            return Ok(());
+        }
+    }
+    bail!("no place within {PROBES} of where {address:?} port {port:?} belongs")
+}
+
+/// An address as tables have it.
+fn address(address: std::net::IpAddr) -> Address {
+    match address {
+        std::net::IpAddr::V4(address) => Address::v4(address.octets()),
+        std::net::IpAddr::V6(address) => Address(address.octets()),
+    }
+}

@@ -1,0 +1,61 @@
+//! `bench`: what a packet costs. `cargo xtask bench`.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bg_tests::bench::{Options, run};
+use bg_tests::promise;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask bench",
+    about = "Measure what a packet costs, beside a program that does nothing, in the cases of the budget"
+)]
+struct Cli {
+    /// Measured rounds of every case, of which the median counts.
+    #[arg(long, default_value_t = 15)]
+    rounds: u32,
+    /// Packets of a round, at least; every flow sends equally many.
+    #[arg(long, default_value_t = 1 << 18)]
+    packets: u32,
+    /// The most flows, a power of two.
+    #[arg(long, default_value_t = 1 << 20)]
+    flows: u32,
+    /// Services; flows are spread over all of them.
+    #[arg(long, default_value_t = 1000)]
+    services: u16,
+    /// Backends, half of them blue; every service has equally many.
+    #[arg(long, default_value_t = 10_000)]
+    backends: u16,
+    /// Print one JSON object to standard output, and no table.
+    #[arg(long)]
+    json: bool,
+    /// Only cases whose name contains this.
+    filter: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    promise::watch("bench", || bench(&cli))
+}
+
+fn bench(cli: &Cli) -> Result<()> {
+    let report = run(&Options {
+        rounds: cli.rounds,
+        packets: cli.packets,
+        flows: cli.flows,
+        services: cli.services,
+        backends: cli.backends,
+        filter: cli.filter.clone(),
+    })?;
+    let mut out = std::io::stdout().lock();
+    if cli.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        writeln!(out, "\n{}", report.table())?;
+    }
+    Ok(())
+}
