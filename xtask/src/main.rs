@@ -1,5 +1,5 @@
-//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `model`, `demo` and `soak`. Each one
-//! makes the machine ready first when something is missing.
+//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `model`, `demo`, `soak` and `bench`.
+//! Each one makes the machine ready first when something is missing.
 #![forbid(unsafe_code)]
 
 mod apt;
@@ -46,6 +46,8 @@ enum Command {
     Demo(program::Options),
     /// Switch under many connections and much trouble, at random, for as long as asked; `--json` as above.
     Soak(program::Options),
+    /// Measure what a packet costs, beside a program that does nothing; `--json` prints it for programs.
+    Bench(program::Options),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Model(options) => program::command("model", Goal::Build, &options),
         Command::Demo(options) => program::command("demo", Goal::Run, &options),
         Command::Soak(options) => program::command("soak", Goal::Run, &options),
+        Command::Bench(options) => program::command("bench", Goal::Run, &options),
     });
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -1,4 +1,4 @@
-//! `cargo xtask model`, `demo` and `soak`: each builds a program of the tests, and hands the terminal to it.
+//! `cargo xtask model`, `demo`, `soak` and `bench`: each builds a program of the tests, and hands the terminal to it.
 
 use std::ffi::OsString;
 

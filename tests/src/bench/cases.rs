@@ -8,7 +8,7 @@ use super::place::{CLIENTS, Group, HOSTS, STRANGERS, VIPS, Version};
 use crate::packets::craft::{Segment, flags};
 
 /// Flows of the budget.
-pub const FLOWS: &[u32] = &[1, 1 << 16, 1 << 20];
+const FLOWS: &[u32] = &[1, 1 << 16, 1 << 20];
 /// The same, without the one flow that could not open a connection twice.
 const MANY: &[u32] = &[1 << 16, 1 << 20];
 
@@ -155,6 +155,11 @@ pub static CASES: &[Case] = &[
     },
 ];
 
+/// In a table at half load one of a hundred thousand flows finds no room; it may be ten times as many.
+pub(super) const fn strays(flows: u32) -> u32 {
+    flows / 10_000
+}
+
 impl Case {
     /// What it may cost with so many flows, if the budget says.
     pub(super) fn budget(&self, flows: u32) -> Option<f64> {
@@ -173,6 +178,11 @@ impl Case {
     /// Its packets open connections.
     pub(super) fn opens(&self) -> bool {
         self.packet == Packet::Syn
+    }
+
+    /// How many of so many packets may go by base because their flows found no room for a pin.
+    pub(super) fn strays(&self, packets: u32) -> u32 {
+        if self.phase == Stage::Pinned || self.fresh() { strays(packets) } else { 0 }
     }
 
     /// Every packet needs a flow that has not been there before.

@@ -65,7 +65,7 @@ impl Shown {
             for (what, grown, expected) in [
                 ("packets", after.packets - before.packets, expected),
                 ("connections", after.connections - before.connections, opened),
-                ("connections without a pin", after.overflow - before.overflow, 0),
+                ("connections without room for a pin", after.overflow - before.overflow, 0),
             ] {
                 let name = ["blue", "green"][i];
                 ensure!(grown.abs_diff(expected) <= strays, "{grown} {what} to {name}, and not {expected}");

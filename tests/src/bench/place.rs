@@ -26,13 +26,15 @@ pub(super) struct Group {
 }
 
 /// Clients: 65,536 of them.
-pub(super) const CLIENTS: Group = Group { v4: [100, 64, 0, 0], v6: [0x2001, 0xdb8, 0xc1, 0, 0, 0], port: 1024 };
+pub(super) const CLIENTS: Group =
+    Group { v4: [100, 64, 0, 0], v6: [0x2001, 0xdb8, 0xc1, 0, 0, 0], port: 1024 };
 /// Services.
 pub(super) const VIPS: Group = Group { v4: [198, 18, 0, 0], v6: [0x2001, 0xdb8, 0x51, 0, 0, 0], port: 443 };
 /// Backends.
 pub(super) const HOSTS: Group = Group { v4: [10, 128, 0, 0], v6: [0x2001, 0xdb8, 0xb1, 0, 0, 0], port: 8080 };
 /// Destinations that are none of our business: 65,536 of them.
-pub(super) const STRANGERS: Group = Group { v4: [100, 80, 0, 0], v6: [0x2001, 0xdb8, 0xe1, 0, 0, 0], port: 443 };
+pub(super) const STRANGERS: Group =
+    Group { v4: [100, 80, 0, 0], v6: [0x2001, 0xdb8, 0xe1, 0, 0, 0], port: 443 };
 
 impl Group {
     /// Member `number`.

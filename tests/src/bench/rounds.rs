@@ -29,7 +29,8 @@ pub(super) fn measure(
 ) -> Result<Row> {
     let frame = case.frame();
     let peer = case.group().first(case.version);
-    let plan = Plan::new(flows, frame.len() as u32, CLIENTS.first(case.version), peer, ground.size.peers(case));
+    let plan =
+        Plan::new(flows, frame.len() as u32, CLIENTS.first(case.version), peer, ground.size.peers(case));
     // All flows have their turn; and where each is to be new, none has a second one.
     let packets = if case.fresh() { flows } else { effort.packets.next_multiple_of(flows) };
     ground.stage(case.phase);
@@ -51,9 +52,8 @@ pub(super) fn measure(
         let before = ground.look.now()?;
         let next = ground.bare.program().fd().context("the program's descriptor")?;
         let ran = front.run(case.front, next, &frame, packets)?;
-        let strays = if case.fresh() { packets / 1000 } else { 0 };
         let after = ground.look.now()?;
-        after.check(&before, &case.way, packets, strays).with_context(|| {
+        after.check(&before, &case.way, packets, case.strays(packets)).with_context(|| {
             format!("{} with {flows} flows did not take its way, and ended with {}", case.name, ran.verdict)
         })?;
         if round > 0 {
