@@ -12,6 +12,9 @@ const FLOWS: &[u32] = &[1, 1 << 16, 1 << 20];
 /// The same, without the one flow that could not open a connection twice.
 const MANY: &[u32] = &[1 << 16, 1 << 20];
 
+/// Services, to see how the cost grows.
+const MORE: &[u16] = &[10, 100, 1000];
+
 /// A case.
 #[derive(Debug)]
 pub struct Case {
@@ -29,8 +32,19 @@ pub struct Case {
     pub(super) way: Way,
     /// Numbers of flows that it is measured with.
     pub flows: &'static [u32],
+    /// Numbers of services that the most flows are spread over besides, to see how the cost grows.
+    pub(super) grows: &'static [u16],
     /// What it may cost with so many flows, as a ratio to the floor.
     pub(super) budget: &'static [(u32, f64)],
+}
+
+/// How many flows there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    /// All of them.
+    pub(super) flows: u32,
+    /// The services that they are spread over.
+    pub(super) services: u16,
 }
 
 /// What arrives.
@@ -81,6 +95,7 @@ pub static CASES: &[Case] = &[
         phase: Stage::Steady,
         way: TO_BLUE,
         flows: FLOWS,
+        grows: MORE,
         budget: &[(1, 2.2), (1 << 16, 3.0), (1 << 20, 3.0)],
     },
     Case {
@@ -91,6 +106,7 @@ pub static CASES: &[Case] = &[
         phase: Stage::Pinned,
         way: TO_GREEN,
         flows: FLOWS,
+        grows: MORE,
         budget: &[(1, 2.6), (1 << 20, 6.0)],
     },
     Case {
@@ -101,6 +117,7 @@ pub static CASES: &[Case] = &[
         phase: Stage::Unpinned,
         way: TO_BLUE,
         flows: FLOWS,
+        grows: &[],
         budget: &[],
     },
     Case {
@@ -111,6 +128,7 @@ pub static CASES: &[Case] = &[
         phase: Stage::Steady,
         way: Way { opens: true, ..TO_BLUE },
         flows: FLOWS,
+        grows: &[],
         budget: &[(1, 4.5), (1 << 16, 4.5), (1 << 20, 4.5)],
     },
     Case {
@@ -121,6 +139,7 @@ pub static CASES: &[Case] = &[
         phase: Stage::Unpinned,
         way: Way { opens: true, ..TO_GREEN },
         flows: MANY,
+        grows: &[],
         budget: &[(1 << 16, 9.0), (1 << 20, 9.0)],
     },
     Case {
@@ -131,6 +150,7 @@ pub static CASES: &[Case] = &[
         phase: Stage::Steady,
         way: Way { reason: Reason::Returned, environment: None, opens: false },
         flows: FLOWS,
+        grows: &[],
         budget: &[],
     },
     Case {
@@ -141,6 +161,7 @@ pub static CASES: &[Case] = &[
         phase: Stage::Steady,
         way: Way { reason: Reason::NotService, environment: None, opens: false },
         flows: FLOWS,
+        grows: &[],
         budget: &[(1, 1.6), (1 << 16, 2.4), (1 << 20, 2.4)],
     },
     Case {
@@ -151,6 +172,7 @@ pub static CASES: &[Case] = &[
         phase: Stage::Steady,
         way: TO_BLUE,
         flows: FLOWS,
+        grows: &[],
         budget: &[(1 << 20, 3.5)],
     },
 ];
@@ -161,8 +183,9 @@ pub(super) const fn strays(flows: u32) -> u32 {
 }
 
 impl Case {
-    /// What it may cost with so many flows, if the budget says.
-    pub(super) fn budget(&self, flows: u32) -> Option<f64> {
+    /// What it may cost under a load, if the budget says; it speaks of one busy service.
+    pub(super) fn budget(&self, load: Load) -> Option<f64> {
+        let Load { flows, services: 1 } = load else { return None };
         self.budget.iter().find(|(of, _)| *of == flows).map(|(_, ratio)| *ratio)
     }
 

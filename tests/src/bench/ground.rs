@@ -54,17 +54,17 @@ pub(super) struct Ground {
 }
 
 impl Size {
-    /// How many other ends the flows of a case are spread over.
-    pub(super) fn peers(&self, case: &Case) -> u32 {
+    /// How many other ends the flows of a case are spread over, if they are spread over so many services.
+    pub(super) fn peers(self, case: &Case, services: u16) -> u32 {
         match case.packet {
-            Packet::Data | Packet::Syn => self.services.into(),
-            Packet::Reply => self.backends.into(),
+            Packet::Data | Packet::Syn => services.into(),
+            Packet::Reply => u32::from(services) * u32::from(self.backends / self.services),
             Packet::Stray => 1 << 16,
         }
     }
 
     /// The limits of such a node; what does not follow from its size is as in the default configuration.
-    pub(super) fn limits(&self) -> Limits {
+    pub(super) fn limits(self) -> Limits {
         Limits {
             deployments: 4,
             // With room to spare: a search ends after eight places, and half a table of VIPs of their own, each

@@ -51,7 +51,7 @@ impl Look {
 impl Shown {
     /// Fails unless so many packets, and no others, took this way since `before`. So many strays are allowed
     /// to have gone the other way within the program.
-    pub(super) fn check(&self, before: &Self, way: &Way, packets: u32, strays: u32) -> Result<()> {
+    pub(super) fn check(&self, before: &Self, way: Way, packets: u32, strays: u32) -> Result<()> {
         let (packets, strays) = (u64::from(packets), u64::from(strays));
         for (i, reason) in Reason::ALL.iter().enumerate() {
             let grown = self.reasons[i] - before.reasons[i];

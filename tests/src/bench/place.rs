@@ -19,22 +19,24 @@ pub(super) enum Version {
 pub(super) struct Group {
     /// The first of IPv4.
     v4: [u8; 4],
-    /// The network of IPv6; its last four bytes are counted.
-    v6: [u16; 6],
+    /// The network of IPv6; the last four bytes are counted.
+    v6: Ipv6Addr,
     /// The port of all of them.
     pub(super) port: u16,
 }
 
+const fn network(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, number, 0, 0, 0, 0, 0)
+}
+
 /// Clients: 65,536 of them.
-pub(super) const CLIENTS: Group =
-    Group { v4: [100, 64, 0, 0], v6: [0x2001, 0xdb8, 0xc1, 0, 0, 0], port: 1024 };
+pub(super) const CLIENTS: Group = Group { v4: [100, 64, 0, 0], v6: network(0xc1), port: 1024 };
 /// Services.
-pub(super) const VIPS: Group = Group { v4: [198, 18, 0, 0], v6: [0x2001, 0xdb8, 0x51, 0, 0, 0], port: 443 };
+pub(super) const VIPS: Group = Group { v4: [198, 18, 0, 0], v6: network(0x51), port: 443 };
 /// Backends.
-pub(super) const HOSTS: Group = Group { v4: [10, 128, 0, 0], v6: [0x2001, 0xdb8, 0xb1, 0, 0, 0], port: 8080 };
+pub(super) const HOSTS: Group = Group { v4: [10, 128, 0, 0], v6: network(0xb1), port: 8080 };
 /// Destinations that are none of our business: 65,536 of them.
-pub(super) const STRANGERS: Group =
-    Group { v4: [100, 80, 0, 0], v6: [0x2001, 0xdb8, 0xe1, 0, 0, 0], port: 443 };
+pub(super) const STRANGERS: Group = Group { v4: [100, 80, 0, 0], v6: network(0xe1), port: 443 };
 
 impl Group {
     /// Member `number`.
@@ -42,9 +44,8 @@ impl Group {
         let address = match version {
             Version::V4 => IpAddr::V4(Ipv4Addr::from_bits(self.first(version) + number)),
             Version::V6 => {
-                let [a, b, c, d, e, f] = self.v6;
-                let network = Ipv6Addr::new(a, b, c, d, e, f, 0, 0).to_bits();
-                IpAddr::V6(Ipv6Addr::from_bits(network + u128::from(self.first(version) + number)))
+                let number = u128::from(self.first(version) + number);
+                IpAddr::V6(Ipv6Addr::from_bits(self.v6.to_bits() + number))
             }
         };
         SocketAddr::new(address, self.port)
@@ -62,10 +63,7 @@ impl Group {
     fn network(&self, version: Version) -> String {
         match version {
             Version::V4 => format!("{}/12", Ipv4Addr::from(self.v4)),
-            Version::V6 => {
-                let [a, b, c, d, e, f] = self.v6;
-                format!("{}/96", Ipv6Addr::new(a, b, c, d, e, f, 0, 0))
-            }
+            Version::V6 => format!("{}/96", self.v6),
         }
     }
 }

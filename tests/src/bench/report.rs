@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::cases::Case;
+use super::cases::{Case, Load};
 use super::ground::Size;
 use super::machine::Machine;
 
@@ -15,6 +15,8 @@ pub struct Row {
     pub case: &'static str,
     /// Flows that its packets were spread over.
     pub flows: u32,
+    /// Services that they went to, or came from the backends of.
+    pub services: u16,
     /// Packets of one round.
     pub packets: u32,
     /// One packet, front included: nanoseconds, median of the rounds.
@@ -46,17 +48,21 @@ pub struct Report {
     pub size: Size,
     /// The cases.
     pub rows: Vec<Row>,
+    /// Steady packets to more and more services.
+    pub growth: Vec<Row>,
 }
 
 impl Row {
-    pub(super) fn new(case: &Case, flows: u32, packets: u32, [ns, floor, bare]: [&[f64]; 3]) -> Self {
+    pub(super) fn new(case: &Case, load: Load, packets: u32, [ns, floor, bare]: [&[f64]; 3]) -> Self {
         let rounds = || ns.iter().zip(floor).zip(bare).map(|((ns, floor), bare)| (ns, floor, bare));
         let ratio = median(rounds().map(|(ns, floor, _)| ns / floor));
         let harder = median(rounds().map(|(ns, floor, bare)| (ns - (floor - bare)) / bare));
-        let budget = case.budget(flows);
+        let Load { flows, services } = load;
+        let budget = case.budget(load);
         Self {
             case: case.name,
             flows,
+            services,
             packets,
             ns_median: round(median(ns.iter().copied())),
             ns_min: round(ns.iter().copied().fold(f64::INFINITY, f64::min)),
@@ -78,9 +84,10 @@ impl Row {
             Some(false) => "MISSED",
         };
         format!(
-            "{:<18} {:>9} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>7.2} {:>7.2} {budget:>7} {met}",
+            "{:<18} {:>9} {:>5} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>7.2} {:>7.2} {budget:>7} {met}",
             self.case,
             self.flows,
+            self.services,
             self.ns_median,
             self.ns_min,
             self.floor_ns_median,
@@ -93,7 +100,7 @@ impl Row {
 
 /// What the columns of [`Row::line`] are.
 pub(super) const HEADER: &str = "\
-case                   flows    ns     least    floor     bare   ratio  bare r.  budget";
+case                   flows  svcs    ns     least    floor     bare   ratio  bare r.  budget";
 
 impl Report {
     /// For people.
@@ -103,7 +110,7 @@ impl Report {
         let Size { services, backends, .. } = self.size;
         writeln!(text, "{services} services, {backends} backends, {} rounds\n\n{HEADER}", self.rounds)
             .expect("a string takes everything");
-        for row in &self.rows {
+        for row in self.rows.iter().chain(&self.growth) {
             text.push_str(&row.line());
             text.push('\n');
         }
@@ -134,12 +141,7 @@ mod tests {
 
     #[test]
     fn the_median_is_the_one_in_the_middle() {
-        assert_eq!([3.0, 1.0, 9.0].map(median_of_one), [3.0, 1.0, 9.0]);
         assert!((median([9.0, 1.0, 3.0].into_iter()) - 3.0).abs() < 1e-9);
         assert!((median([9.0, 1.0, 3.0, 4.0].into_iter()) - 3.5).abs() < 1e-9);
-    }
-
-    fn median_of_one(value: f64) -> f64 {
-        median(std::iter::once(value))
     }
 }

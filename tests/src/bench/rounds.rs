@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use bg_ebpf::bench::Plan;
 
-use super::cases::{Case, Stage};
+use super::cases::{Case, Load, Stage};
 use super::front::Front;
 use super::ground::Ground;
 use super::place::CLIENTS;
@@ -19,18 +19,24 @@ pub(super) struct Effort {
 /// `enum xdp_action`.
 const XDP_TX: u32 = 3;
 
-/// Measures a case with so many flows.
+/// Measures a case under a load.
 pub(super) fn measure(
     ground: &mut Ground,
     front: &mut Front,
     case: &Case,
-    flows: u32,
+    load: Load,
     effort: Effort,
 ) -> Result<Row> {
     let frame = case.frame();
+    let flows = load.flows;
     let peer = case.group().first(case.version);
-    let plan =
-        Plan::new(flows, frame.len() as u32, CLIENTS.first(case.version), peer, ground.size.peers(case));
+    let plan = Plan::new(
+        flows,
+        frame.len() as u32,
+        CLIENTS.first(case.version),
+        peer,
+        ground.size.peers(case, load.services),
+    );
     // All flows have their turn; and where each is to be new, none has a second one.
     let packets = if case.fresh() { flows } else { effort.packets.next_multiple_of(flows) };
     ground.stage(case.phase);
@@ -53,7 +59,7 @@ pub(super) fn measure(
         let next = ground.bare.program().fd().context("the program's descriptor")?;
         let ran = front.run(case.front, next, &frame, packets)?;
         let after = ground.look.now()?;
-        after.check(&before, &case.way, packets, case.strays(packets)).with_context(|| {
+        after.check(&before, case.way, packets, case.strays(packets)).with_context(|| {
             format!("{} with {flows} flows did not take its way, and ended with {}", case.name, ran.verdict)
         })?;
         if round > 0 {
@@ -62,5 +68,5 @@ pub(super) fn measure(
             bare.push(alone.ns);
         }
     }
-    Ok(Row::new(case, flows, packets, [&ns, &floor, &bare]))
+    Ok(Row::new(case, load, packets, [&ns, &floor, &bare]))
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::cases::{CASES, Case};
+use super::cases::{CASES, Case, Load};
 use super::front::Front;
 use super::ground::{Ground, Size};
 use super::machine::Machine;
@@ -44,34 +44,56 @@ pub fn run(options: &Options) -> Result<Report> {
     let size = Size { services: options.services, backends: options.backends, flows: options.flows };
     let namespace = Namespace::create("bench")?;
     place::build(&namespace)?;
-    let rows = namespace.inside(|| rows(&cases, options, size, &namespace))??;
-    Ok(Report { machine, rounds: options.rounds, size, rows })
+    let bench = Bench { options, size, namespace: &namespace, rows: Vec::new(), growth: Vec::new() };
+    let Bench { rows, growth, .. } = namespace.inside(|| bench.measure(&cases))??;
+    Ok(Report { machine, rounds: options.rounds, size, rows, growth })
 }
 
-fn rows(cases: &[&Case], options: &Options, size: Size, namespace: &Namespace) -> Result<Vec<Row>> {
-    stay_on_one_processor()?;
-    let effort = Effort { rounds: options.rounds, packets: options.packets };
-    let mut rows = Vec::new();
-    eprintln!("{HEADER}");
-    for version in [Version::V4, Version::V6] {
-        let cases: Vec<_> = cases.iter().filter(|case| case.version == version).collect();
-        if cases.is_empty() {
-            continue;
-        }
-        let mut ground = Ground::new(version, size, namespace)?;
-        let mut front = Front::load(ground.interface)?;
-        for case in cases {
-            let mut flows: Vec<_> = case.flows.iter().map(|&flows| flows.min(options.flows)).collect();
-            flows.dedup();
-            for flows in flows {
-                let row = measure(&mut ground, &mut front, case, flows, effort)
-                    .with_context(|| format!("measure {} with {flows} flows", case.name))?;
-                eprintln!("{}", row.line());
-                rows.push(row);
+/// A benchmark under way.
+struct Bench<'b> {
+    options: &'b Options,
+    size: Size,
+    namespace: &'b Namespace,
+    rows: Vec<Row>,
+    growth: Vec<Row>,
+}
+
+impl Bench<'_> {
+    fn measure(mut self, cases: &[&Case]) -> Result<Self> {
+        stay_on_one_processor()?;
+        eprintln!("{HEADER}");
+        for version in [Version::V4, Version::V6] {
+            let cases: Vec<_> = cases.iter().filter(|case| case.version == version).collect();
+            if cases.is_empty() {
+                continue;
+            }
+            let mut ground = Ground::new(version, self.size, self.namespace)?;
+            let mut front = Front::load(ground.interface)?;
+            for case in cases {
+                let mut flows: Vec<_> =
+                    case.flows.iter().map(|&flows| flows.min(self.options.flows)).collect();
+                flows.dedup();
+                for &flows in &flows {
+                    let row = self.row(&mut ground, &mut front, case, Load { flows, services: 1 })?;
+                    self.rows.push(row);
+                }
+                let most = flows.last().copied().unwrap_or(1);
+                for services in case.grows.iter().copied().filter(|&many| many <= self.size.services) {
+                    let row = self.row(&mut ground, &mut front, case, Load { flows: most, services })?;
+                    self.growth.push(row);
+                }
             }
         }
+        Ok(self)
     }
-    Ok(rows)
+
+    fn row(&self, ground: &mut Ground, front: &mut Front, case: &Case, load: Load) -> Result<Row> {
+        let effort = Effort { rounds: self.options.rounds, packets: self.options.packets };
+        let row = measure(ground, front, case, load, effort)
+            .with_context(|| format!("measure {} with {} flows", case.name, load.flows))?;
+        eprintln!("{}", row.line());
+        Ok(row)
+    }
 }
 
 /// The caches of this thread are those of one processor, the last one: the first has the interrupts.

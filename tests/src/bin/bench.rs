@@ -24,7 +24,7 @@ struct Cli {
     /// The most flows, a power of two.
     #[arg(long, default_value_t = 1 << 20)]
     flows: u32,
-    /// Services; flows are spread over all of them.
+    /// Services. One of them is busy, but where it is said that more are.
     #[arg(long, default_value_t = 1000)]
     services: u16,
     /// Backends, half of them blue; every service has equally many.
