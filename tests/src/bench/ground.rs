@@ -11,7 +11,7 @@ use bg_common::abi::{self, Address, Backend, BackendId, Endpoint, Interface, Nod
 use bg_common::control::{Control, Environment, Phase, Ring};
 use bg_common::flow::Flow;
 use bg_common::meta::Meta;
-use bg_common::pin::{self, Hold, Inserted};
+use bg_common::pin::{self, Hold, Inserted, Pin};
 use bg_common::service::{PROBES, place};
 use bg_common::tables::Tables as _;
 use bg_common::{host, ring};
@@ -58,9 +58,14 @@ impl Size {
     pub(super) fn peers(self, case: &Case, services: u16) -> u32 {
         match case.packet {
             Packet::Data | Packet::Syn => services.into(),
-            Packet::Reply => u32::from(services) * u32::from(self.backends / self.services),
+            Packet::Reply => u32::from(services) * u32::from(self.share()),
             Packet::Stray => 1 << 16,
         }
+    }
+
+    /// Backends of a service: an even number, so that those of every service begin with a blue one.
+    const fn share(self) -> u16 {
+        (self.backends / self.services) & !1
     }
 
     /// The limits of such a node; what does not follow from its size is as in the default configuration.
@@ -145,11 +150,11 @@ impl Ground {
         for service in [service, Service { port: [0; 2], ..service }] {
             put_into(&maps.services, &service.vip, service.port, |old| old.state, service)?;
         }
-        let share = self.size.backends / self.size.services;
+        let share = self.size.share();
         let mut rings = [Vec::new(), Vec::new()];
         for nth in 0..share {
             let number = id * share + nth;
-            let environment = if nth % 2 == 0 { Environment::Blue } else { Environment::Green };
+            let environment = environment(number);
             self.add_backend(number, environment, &service)?;
             rings[environment as usize].push(InstalledBackend {
                 id: number,
@@ -199,14 +204,19 @@ impl Ground {
         put_into(&maps.endpoints, &endpoint.address, endpoint.port, |old| old.state, endpoint)
     }
 
-    /// Stores the control word of a phase.
-    pub(super) fn stage(&self, stage: Stage) {
+    /// The control word of a phase.
+    pub(super) fn word(stage: Stage) -> Control {
         let ring = |environment| Ring { slot: environment as u8, environment };
         let (phase, current) = match stage {
             Stage::Steady => (Phase::Steady, Environment::Blue),
             Stage::Pinned | Stage::Unpinned => (Phase::Drain, Environment::Green),
         };
-        let word = Control::new(phase, ring(Environment::Blue), ring(current), 0, 1);
+        Control::new(phase, ring(Environment::Blue), ring(current), 0, 1)
+    }
+
+    /// Stores the control word of a phase.
+    pub(super) fn stage(&self, stage: Stage) {
+        let word = Self::word(stage);
         if let Some(control) = self.maps().control.get(0) {
             control.store(word.0, SeqCst);
         }
@@ -225,6 +235,15 @@ impl Ground {
         for pin in maps.pins.iter().flatten() {
             [&pin.tag, &pin.half, &pin.established, &pin.meta].into_iter().for_each(wipe);
         }
+    }
+
+    /// Bytes in use for single flows: in the pin table and in the census.
+    pub(super) fn in_use(&self) -> u32 {
+        let maps = self.maps();
+        let used = |word: &AtomicU64| u32::from(word.load(Relaxed) != 0);
+        let pins = maps.pins.iter().flatten().map(|pin| used(&pin.tag)).sum::<u32>();
+        let seen = maps.census.iter().map(|line| line.iter().step_by(2).map(used).sum::<u32>()).sum::<u32>();
+        pins * size_of::<Pin<u64>>() as u32 + seen * 16
     }
 
     /// Gives the flows of a plan a pin on green, established: all but the few that find no room.
@@ -253,6 +272,11 @@ impl Ground {
         ensure!(left_out <= strays(plan.mask + 1), "{left_out} flows found no room for a pin");
         Ok(())
     }
+}
+
+/// Every other backend is blue.
+pub(super) const fn environment(backend: BackendId) -> Environment {
+    Environment::from_bit(backend as u8)
 }
 
 /// Puts an entry where a search for it goes.

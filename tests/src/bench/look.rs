@@ -49,6 +49,11 @@ impl Look {
 }
 
 impl Shown {
+    /// New connections that found no room for a pin.
+    pub(super) fn overflow(&self) -> u64 {
+        self.environments.iter().map(|counter| counter.overflow).sum()
+    }
+
     /// Fails unless so many packets, and no others, took this way since `before`. So many strays are allowed
     /// to have gone the other way within the program.
     pub(super) fn check(&self, before: &Self, way: Way, packets: u32, strays: u32) -> Result<()> {

@@ -3,17 +3,22 @@
 //! measures and what the figures mean.
 
 mod cases;
+mod control;
 mod front;
 mod ground;
 mod look;
 mod machine;
+mod memory;
 mod place;
+mod processor;
 mod report;
 mod rounds;
 mod run;
 
 pub use cases::{CASES, Case};
+pub use control::Control;
 pub use ground::Size;
 pub use machine::Machine;
+pub use memory::Memory;
 pub use report::{Report, Row};
 pub use run::{Options, run};

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::cases::{Case, Load};
+use super::control::Control;
 use super::ground::Size;
 use super::machine::Machine;
+use super::memory::Memory;
 
 /// A case with a number of flows.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +33,8 @@ pub struct Row {
     pub ratio_to_floor: f64,
     /// `(ns - front) / bare_ns` of each round, where the front is `floor_ns - bare_ns`; median.
     pub ratio_without_front: f64,
+    /// What is kept for one flow afterwards, bytes.
+    pub bytes_per_flow: f64,
     /// What `ratio_to_floor` is to be at most.
     pub budget: Option<f64>,
     /// Whether it is.
@@ -50,10 +54,20 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Steady packets to more and more services.
     pub growth: Vec<Row>,
+    /// What its maps take.
+    pub memory: Option<Memory>,
+    /// What a switch costs.
+    pub control: Option<Control>,
 }
 
 impl Row {
-    pub(super) fn new(case: &Case, load: Load, packets: u32, [ns, floor, bare]: [&[f64]; 3]) -> Self {
+    pub(super) fn new(
+        case: &Case,
+        load: Load,
+        packets: u32,
+        state: f64,
+        [ns, floor, bare]: [&[f64]; 3],
+    ) -> Self {
         let rounds = || ns.iter().zip(floor).zip(bare).map(|((ns, floor), bare)| (ns, floor, bare));
         let ratio = median(rounds().map(|(ns, floor, _)| ns / floor));
         let harder = median(rounds().map(|(ns, floor, bare)| (ns - (floor - bare)) / bare));
@@ -70,6 +84,7 @@ impl Row {
             bare_ns_median: round(median(bare.iter().copied())),
             ratio_to_floor: round(ratio),
             ratio_without_front: round(harder),
+            bytes_per_flow: round(state),
             budget,
             met: budget.map(|budget| round(ratio) <= budget),
         }
@@ -113,6 +128,12 @@ impl Report {
         for row in self.rows.iter().chain(&self.growth) {
             text.push_str(&row.line());
             text.push('\n');
+        }
+        if let Some(memory) = &self.memory {
+            writeln!(text, "\n{}", memory.text()).expect("a string takes everything");
+        }
+        if let Some(control) = &self.control {
+            writeln!(text, "\n{}", control.text()).expect("a string takes everything");
         }
         text
     }

@@ -68,5 +68,7 @@ pub(super) fn measure(
             bare.push(alone.ns);
         }
     }
-    Ok(Row::new(case, load, packets, [&ns, &floor, &bare]))
+    let state = f64::from(ground.in_use()) / f64::from(flows);
+    ensure!(case.phase != Stage::Steady || state == 0.0, "a steady deployment keeps {state} bytes of a flow");
+    Ok(Row::new(case, load, packets, state, [&ns, &floor, &bare]))
 }

@@ -1,13 +1,15 @@
 //! The whole benchmark, from an empty namespace to the report.
 
 use anyhow::{Context, Result, ensure};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::cases::{CASES, Case, Load};
+use super::control::{self, Control};
 use super::front::Front;
 use super::ground::{Ground, Size};
 use super::machine::Machine;
+use super::memory::Memory;
 use super::place::{self, Version};
+use super::processor;
 use super::report::{HEADER, Report, Row};
 use super::rounds::{Effort, measure};
 use crate::lab::namespace::Namespace;
@@ -25,7 +27,9 @@ pub struct Options {
     pub services: u16,
     /// Backends, over all services.
     pub backends: u16,
-    /// Only cases whose name contains this.
+    /// Flips under packets.
+    pub flips: u32,
+    /// Only cases whose name contains this, and nothing else.
     pub filter: Option<String>,
 }
 
@@ -35,7 +39,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let chosen = |case: &&Case| options.filter.as_ref().is_none_or(|part| case.name.contains(part));
     let cases: Vec<_> = CASES.iter().filter(chosen).collect();
     ensure!(!cases.is_empty(), "no case has such a name");
-    ensure!(options.rounds > 0 && options.packets > 0, "nothing to measure");
+    ensure!(options.rounds > 0 && options.packets > 0 && options.flips > 0, "nothing to measure");
     ensure!(options.flows.is_power_of_two(), "the number of flows has to be a power of two");
     ensure!(
         options.services > 0 && options.backends / options.services >= 2,
@@ -44,9 +48,10 @@ pub fn run(options: &Options) -> Result<Report> {
     let size = Size { services: options.services, backends: options.backends, flows: options.flows };
     let namespace = Namespace::create("bench")?;
     place::build(&namespace)?;
-    let bench = Bench { options, size, namespace: &namespace, rows: Vec::new(), growth: Vec::new() };
-    let Bench { rows, growth, .. } = namespace.inside(|| bench.measure(&cases))??;
-    Ok(Report { machine, rounds: options.rounds, size, rows, growth })
+    let (rows, growth, memory, control) = (Vec::new(), Vec::new(), None, None);
+    let bench = Bench { options, size, namespace: &namespace, rows, growth, memory, control };
+    let Bench { rows, growth, memory, control, .. } = namespace.inside(|| bench.measure(&cases))??;
+    Ok(Report { machine, rounds: options.rounds, size, rows, growth, memory, control })
 }
 
 /// A benchmark under way.
@@ -56,11 +61,13 @@ struct Bench<'b> {
     namespace: &'b Namespace,
     rows: Vec<Row>,
     growth: Vec<Row>,
+    memory: Option<Memory>,
+    control: Option<Control>,
 }
 
 impl Bench<'_> {
     fn measure(mut self, cases: &[&Case]) -> Result<Self> {
-        stay_on_one_processor()?;
+        processor::stay_on(0)?;
         eprintln!("{HEADER}");
         for version in [Version::V4, Version::V6] {
             let cases: Vec<_> = cases.iter().filter(|case| case.version == version).collect();
@@ -68,6 +75,8 @@ impl Bench<'_> {
                 continue;
             }
             let mut ground = Ground::new(version, self.size, self.namespace)?;
+            // Before another map is opened.
+            self.memory = Some(Memory::look(&self.size.limits(), processor::count()?)?);
             let mut front = Front::load(ground.interface)?;
             for case in cases {
                 let mut flows: Vec<_> =
@@ -84,6 +93,9 @@ impl Bench<'_> {
                 }
             }
         }
+        if self.options.filter.is_none() {
+            self.control = Some(control::measure(self.options.flips, self.namespace)?);
+        }
         Ok(self)
     }
 
@@ -94,13 +106,4 @@ impl Bench<'_> {
         eprintln!("{}", row.line());
         Ok(row)
     }
-}
-
-/// The caches of this thread are those of one processor, the last one: the first has the interrupts.
-fn stay_on_one_processor() -> Result<()> {
-    let allowed = sched_getaffinity(None).context("ask for the processors")?;
-    let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| allowed.is_set(cpu)).context("no processor")?;
-    let mut one = CpuSet::new();
-    one.set(last);
-    sched_setaffinity(None, &one).context("stay on a processor")
 }

@@ -30,10 +30,13 @@ struct Cli {
     /// Backends, half of them blue; every service has equally many.
     #[arg(long, default_value_t = 10_000)]
     backends: u16,
+    /// Flips under packets.
+    #[arg(long, default_value_t = 1000)]
+    flips: u32,
     /// Print one JSON object to standard output, and no table.
     #[arg(long)]
     json: bool,
-    /// Only cases whose name contains this.
+    /// Only cases whose name contains this, and nothing else.
     filter: Option<String>,
 }
 
@@ -49,6 +52,7 @@ fn bench(cli: &Cli) -> Result<()> {
         flows: cli.flows,
         services: cli.services,
         backends: cli.backends,
+        flips: cli.flips,
         filter: cli.filter.clone(),
     })?;
     let mut out = std::io::stdout().lock();
