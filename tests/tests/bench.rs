@@ -23,9 +23,10 @@ fn every_case_takes_its_way_and_the_report_says_what_was_measured() {
     let growth = report["growth"].as_array().expect("growth");
     assert!(growth.iter().any(|row| row["services"] == 10), "{growth:?}");
     for row in rows.iter().chain(growth) {
-        for figure in ["flows", "ns_median", "ns_min", "ratio_to_floor", "ratio_without_front"] {
+        for figure in ["flows", "ns_median", "ns_min", "ratio_to_floor"] {
             assert!(row[figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure}: {row}");
         }
+        assert!(row["ratio_without_front"].is_number(), "{row}");
         let draining = row["case"].as_str().is_some_and(|name| name.contains("drain"));
         assert_eq!(row["bytes_per_flow"].as_f64().expect("a number") > 0.0, draining, "{row}");
     }

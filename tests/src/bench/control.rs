@@ -139,11 +139,15 @@ fn ring() -> Result<f64> {
 /// One store, and every service of the deployment sends its next connection to green.
 fn flip_all(ground: &mut Ground) -> Result<()> {
     ground.forget();
-    for (stage, expected) in [(Stage::Steady, Environment::Blue), (Stage::Unpinned, Environment::Green)] {
+    for (stage, expected, client) in
+        [(Stage::Steady, Environment::Blue, 1_u8), (Stage::Unpinned, Environment::Green, 2)]
+    {
         ground.stage(stage);
         for service in 0..SERVICES {
             // The destination decides which service it is, and what the checksums are does not matter here.
             let mut frame = syn();
+            // Another client: the SYN of one that was sent to blue would be remembered.
+            frame[DESTINATION - 1] = client;
             let vip = VIPS.first(Version::V4) + u32::from(service);
             frame[DESTINATION..DESTINATION + 4].copy_from_slice(&vip.to_be_bytes());
             let sent = send(ground.bare.program(), ground.interface, &frame)?;

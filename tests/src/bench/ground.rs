@@ -71,7 +71,7 @@ impl Size {
     /// The limits of such a node; what does not follow from its size is as in the default configuration.
     pub(super) fn limits(self) -> Limits {
         Limits {
-            deployments: 4,
+            deployments: 2,
             // With room to spare: a search ends after eight places, and half a table of VIPs of their own, each
             // with two entries, does not come to lie within them.
             services: u32::from(self.services).next_power_of_two() * 4,
@@ -230,7 +230,8 @@ impl Ground {
                 word.store(0, Relaxed);
             }
         };
-        maps.recent.iter().for_each(wipe);
+        // The memory of the first deployment, which all services are in.
+        maps.recent.iter().take(maps.recent.len() / maps.deployments.len()).for_each(wipe);
         maps.census.iter().flatten().for_each(wipe);
         for pin in maps.pins.iter().flatten() {
             [&pin.tag, &pin.half, &pin.established, &pin.meta].into_iter().for_each(wipe);
