@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 use std::hint::black_box;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,9 @@ const SERVICES: u16 = 100;
 const BACKENDS: u16 = 1000;
 /// The largest ring that the configuration takes.
 const RING: u32 = 65_521;
-/// Between two stores. A packet takes some microseconds.
-const PAUSE: Duration = Duration::from_micros(400);
+/// Between two stores, at least; and so many new connections, at least.
+const PAUSE: Duration = Duration::from_micros(300);
+const ARRIVALS: usize = 8;
 /// Where in an IPv4 frame its destination is.
 const DESTINATION: usize = 30;
 /// Where its source port is.
@@ -75,7 +76,6 @@ impl Control {
 
 /// A new connection, and where it went.
 struct Sent {
-    started: Instant,
     ended: Instant,
     to: Environment,
 }
@@ -163,7 +163,7 @@ fn flip_under_packets(ground: &mut Ground, flips: u32) -> Result<(Vec<f64>, usiz
     processor::stay_on(1)?;
     let interface = ground.interface;
     let [steady, drain] = [Stage::Steady, Stage::Unpinned].map(Ground::word);
-    let done = AtomicBool::new(false);
+    let (done, arrived) = (AtomicBool::new(false), AtomicUsize::new(0));
     ground.forget();
     ground.stage(Stage::Steady);
     let (program, maps, _) = ground.bare.parts();
@@ -181,32 +181,41 @@ fn flip_under_packets(ground: &mut Ground, flips: u32) -> Result<(Vec<f64>, usiz
                 frame[SOURCE_PORT..SOURCE_PORT + 2].copy_from_slice(&(tuple as u16).to_be_bytes());
                 frame[DESTINATION - 2..DESTINATION].copy_from_slice(&((tuple >> 16) as u16).to_be_bytes());
                 sent.push(send(program, interface, &frame)?);
+                arrived.store(sent.len(), Relaxed);
             }
             anyhow::Ok(sent)
         });
+        let pause = || {
+            let before = arrived.load(Relaxed);
+            thread::sleep(PAUSE);
+            while arrived.load(Relaxed) < before + ARRIVALS && !client.is_finished() {
+                thread::sleep(PAUSE);
+            }
+        };
         let mut flipped = Vec::new();
         for _ in 0..flips {
-            thread::sleep(PAUSE);
-            let at = Instant::now();
+            pause();
+            let from = Instant::now();
             word.store(drain.0, SeqCst);
-            thread::sleep(PAUSE);
-            flipped.push(at);
+            pause();
+            flipped.push((from, Instant::now()));
             word.store(steady.0, SeqCst);
         }
         done.store(true, Relaxed);
         let sent = client.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
         anyhow::Ok((flipped, sent))
     })?;
-    ensure!(sent.iter().any(|sent| sent.to == Environment::Green), "no connection went to green");
-    let latencies = flipped.iter().map(|&from| {
-        // Those of the pause's second half may have seen the next store.
-        let until = sent.partition_point(|sent| sent.started < from + PAUSE / 2);
-        let last = sent[..until].iter().rfind(|sent| sent.to == Environment::Blue);
-        last.map_or(0.0, |sent| sent.ended.saturating_duration_since(from).as_secs_f64() * 1e6)
-    });
-    let latencies = latencies.collect();
     ensure!(ground.look.now()?.overflow() == 0, "there was no room for a pin");
-    Ok((latencies, sent.len()))
+    let latencies = flipped.iter().map(|(from, until)| {
+        // Those that had ended before the next store; one that saw the last one's word is not among the later
+        // ones, because it is one client, and others of its packets have come since.
+        let seen = &sent[..sent.partition_point(|sent| sent.ended <= *until)];
+        ensure!(seen.last().is_some_and(|sent| sent.to == Environment::Green), "the flip did not count");
+        let last = seen.iter().rfind(|sent| sent.to == Environment::Blue);
+        let until = last.map_or(Duration::ZERO, |sent| sent.ended.saturating_duration_since(*from));
+        Ok(until.as_secs_f64() * 1e6)
+    });
+    Ok((latencies.collect::<Result<_>>()?, sent.len()))
 }
 
 /// A client's SYN to the first service.
@@ -217,13 +226,12 @@ fn syn() -> Vec<u8> {
 
 /// Lets it arrive, and sees where it goes.
 fn send(program: &Xdp, interface: u32, frame: &[u8]) -> Result<Sent> {
-    let started = Instant::now();
     let received = run_once(program, interface, frame);
     let ended = Instant::now();
     ensure!(received.action == Action::Redirect, "a SYN ended with {:?}", received.action);
     let destination = received.bytes.get(DESTINATION..DESTINATION + 4).context("a cut packet")?;
     let number = u32::from_be_bytes(destination.try_into()?) - HOSTS.first(Version::V4);
-    Ok(Sent { started, ended, to: environment(number as u16) })
+    Ok(Sent { ended, to: environment(number as u16) })
 }
 
 fn median_of(times: u32, mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
