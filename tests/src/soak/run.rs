@@ -129,6 +129,9 @@ fn stage(options: &Options) -> Result<Stage> {
     let pause = "net/ipv4/tcp_rto_max_ms";
     if options.loss > 0 && Path::new("/proc/sys").join(pause).exists() {
         topology.ends().try_for_each(|end| end.sysctl(pause, "2000"))?;
+        // A server that has closed gives up when its pause is the longest, unless it is told to try on
+        // (`tcp_orphan_retries` in `net/ipv4/tcp_timer.c`), and then has no answer but a RST.
+        topology.ends().try_for_each(|end| end.sysctl("net/ipv4/tcp_orphan_retries", "15"))?;
     }
     if options.loss > 0 {
         // One probe in five remains without an answer, and of a million some series is nine long.
