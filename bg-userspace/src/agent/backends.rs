@@ -22,8 +22,8 @@ pub(crate) struct Backend {
     pub(crate) address: std::net::SocketAddr,
     /// The last verdict, and when it came.
     pub(crate) verdict: Option<(Verdict, Instant)>,
-    /// Since when every result was a refusal.
-    refused_since: Option<Instant>,
+    /// The refusals since which there was no other result.
+    refused: Option<Refused>,
     /// Its pins are void and its slots are given away.
     pub(crate) dead: bool,
     stale_after: Duration,
@@ -31,6 +31,13 @@ pub(crate) struct Backend {
     pub(crate) notice: Duration,
     /// Probed on the port that serves: a refusal there speaks for the service itself.
     speaks_for_service: bool,
+}
+
+/// Refusals in a row.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    first: Instant,
+    last: Instant,
 }
 
 /// All backends.
@@ -72,7 +79,7 @@ impl Backends {
                 let state = Backend {
                     address: backend.address,
                     verdict: None,
-                    refused_since: None,
+                    refused: None,
                     dead: datapath.is_dead(backend.id),
                     stale_after: check.interval * STALE_INTERVALS + check.timeout,
                     notice: check.interval * (check.fall + 1) + check.timeout,
@@ -91,7 +98,7 @@ impl Backends {
         for (id, backend) in &mut new.known {
             if let Some(old) = self.known.get(id).filter(|old| old.address == backend.address) {
                 backend.verdict.clone_from(&old.verdict);
-                backend.refused_since = old.refused_since;
+                backend.refused = old.refused;
             }
         }
         *self = new;
@@ -105,11 +112,10 @@ impl Backends {
         };
         let was = backend.healthy();
         let refused = matches!(report.verdict, Verdict::Unhealthy { refused: true, .. });
-        backend.refused_since = if refused && backend.speaks_for_service {
-            backend.refused_since.or(Some(report.at))
-        } else {
-            None
-        };
+        backend.refused = (refused && backend.speaks_for_service).then(|| Refused {
+            first: backend.refused.map_or(report.at, |refused| refused.first),
+            last: report.at,
+        });
         backend.verdict = Some((report.verdict, report.at));
         let is = backend.healthy();
         if was != is {
@@ -124,7 +130,8 @@ impl Backends {
 
     /// Whether some backend has been refused for long enough, and is not known as dead yet.
     pub(crate) fn deaths_due(&self) -> bool {
-        self.known.values().any(|backend| !backend.dead && backend.should_be_dead())
+        let now = Instant::now();
+        self.known.values().any(|backend| !backend.dead && backend.should_be_dead(now))
     }
 
     /// Within this time every backend has been probed once more.
@@ -155,9 +162,13 @@ impl Backend {
             && self.verdict.as_ref().is_some_and(|(_, at)| at.elapsed() <= self.stale_after)
     }
 
-    /// Refused for long enough.
-    pub(crate) fn should_be_dead(&self) -> bool {
-        self.refused_since.is_some_and(|since| since.elapsed() >= DEAD_AFTER)
+    /// Refused for long enough, and just now: what counts is what its probes saw, and not the time that went by
+    /// since. A backend may have come back while the agent, on a busy machine, did not get its turn.
+    pub(crate) fn should_be_dead(&self, now: Instant) -> bool {
+        self.refused.is_some_and(|refused| {
+            refused.last.duration_since(refused.first) >= DEAD_AFTER
+                && now.saturating_duration_since(refused.last) <= self.stale_after
+        })
     }
 
     /// Why it is not fit, in a phrase.
@@ -170,5 +181,72 @@ impl Backend {
             }
             Some((Verdict::Healthy, _)) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(300);
+    /// One probe less than it takes.
+    const NEARLY: Duration = Duration::from_millis(4_700);
+
+    fn backends() -> Backends {
+        let backend = Backend {
+            address: "10.0.1.1:80".parse().unwrap(),
+            verdict: None,
+            refused: None,
+            dead: false,
+            stale_after: INTERVAL * STALE_INTERVALS,
+            notice: INTERVAL,
+            speaks_for_service: true,
+        };
+        Backends { known: HashMap::from([(7, backend)]), settle: INTERVAL }
+    }
+
+    /// Probes for so long, all refused, from `start` on. Returns when the last one was.
+    fn refuse(backends: &mut Backends, start: Instant, lasting: Duration) -> Instant {
+        let mut at = start;
+        while at <= start + lasting {
+            let verdict = Verdict::Unhealthy { reason: "connection refused".to_owned(), refused: true };
+            backends.record(Report { key: 7, verdict, at });
+            at += INTERVAL;
+        }
+        at.checked_sub(INTERVAL).unwrap()
+    }
+
+    fn dead(backends: &Backends, now: Instant) -> bool {
+        backends.get(7).unwrap().should_be_dead(now)
+    }
+
+    #[test]
+    fn a_backend_that_is_refused_for_long_enough_is_dead() {
+        let (mut backends, start) = (backends(), Instant::now());
+        let last = refuse(&mut backends, start, NEARLY);
+        assert!(!dead(&backends, last));
+        let last = refuse(&mut backends, last + INTERVAL, INTERVAL);
+        assert!(dead(&backends, last));
+    }
+
+    #[test]
+    fn time_that_goes_by_without_a_probe_kills_nobody() {
+        let (mut backends, start) = (backends(), Instant::now());
+        let last = refuse(&mut backends, start, Duration::from_secs(2));
+        assert!(!dead(&backends, last + DEAD_AFTER), "refused for two seconds only");
+        let last = refuse(&mut backends, last + INTERVAL, DEAD_AFTER);
+        assert!(dead(&backends, last));
+        assert!(!dead(&backends, last + Duration::from_secs(2)), "who knows what it is now");
+    }
+
+    #[test]
+    fn any_other_result_begins_anew() {
+        let (mut backends, start) = (backends(), Instant::now());
+        let last = refuse(&mut backends, start, DEAD_AFTER);
+        let slow = Verdict::Unhealthy { reason: "no answer".to_owned(), refused: false };
+        backends.record(Report { key: 7, verdict: slow, at: last });
+        assert!(!dead(&backends, last));
+        let last = refuse(&mut backends, last, NEARLY);
+        assert!(!dead(&backends, last));
     }
 }

@@ -1,6 +1,8 @@
 //! Changes inside the live environment: backends that fail, come back, join, leave, weigh more or less; and
 //! the dead, whose connections nobody can keep.
 
+use std::time::Instant;
+
 use bg_common::abi::BackendId;
 use bg_common::control::{Control, Phase};
 use tracing::{info, warn};
@@ -100,6 +102,7 @@ impl Agent {
         let (failing, total) = self.failing(at);
         let services = self.deployments[at].installed.services.clone();
         let control = self.datapath.control(self.deployments[at].installed.index);
+        let now = Instant::now();
         let mut changed = false;
         for service in &services {
             for backend in &service.backends {
@@ -109,7 +112,7 @@ impl Agent {
                     self.datapath.mark_dead(backend.id, false);
                     self.backends.set_dead(backend.id, false);
                     changed = true;
-                } else if !known.dead && known.should_be_dead() && failing * 2 <= total {
+                } else if !known.dead && known.should_be_dead(now) && failing * 2 <= total {
                     warn!(backend = %backend.address, "backend is dead: its connections cannot be kept");
                     self.backends.set_dead(backend.id, true);
                     self.datapath.mark_dead(backend.id, true);

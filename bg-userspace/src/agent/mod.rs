@@ -138,7 +138,13 @@ impl Agent {
                 Some(report) = inbox.reports.recv() => tokio::task::block_in_place(|| self.heard(report)),
                 Some(()) = inbox.routes.recv() => self.routes_changed().await,
                 Some(()) = inbox.reloads.recv() => tokio::task::block_in_place(|| self.reload_by_signal()),
-                _ = tick.tick() => tokio::task::block_in_place(|| self.tick()),
+                _ = tick.tick() => tokio::task::block_in_place(|| {
+                    // What is known by now comes before what follows from it.
+                    while let Ok(report) = inbox.reports.try_recv() {
+                        self.heard(report);
+                    }
+                    self.tick();
+                }),
             }
         }
         info!("stopping; the program stays attached and traffic goes on");
