@@ -12,30 +12,38 @@ pub struct Resets {
     pub estab_resets: u64,
     /// `TcpOutRsts`: segments sent with the RST flag.
     pub out_rsts: u64,
+    /// RSTs by which the node's kernel ended probes of the agent, one that was killed perhaps: each may have
+    /// ended a connection at a backend.
+    pub of_probes: u64,
 }
 
 impl AddAssign for Resets {
     fn add_assign(&mut self, other: Self) {
         self.estab_resets += other.estab_resets;
         self.out_rsts += other.out_rsts;
+        self.of_probes += other.of_probes;
     }
 }
 
 impl Sub for Resets {
     type Output = Self;
     fn sub(self, earlier: Self) -> Self {
+        let of_probes = self.of_probes.saturating_sub(earlier.of_probes);
+        let estab_resets = self.estab_resets.saturating_sub(earlier.estab_resets);
         Self {
-            estab_resets: self.estab_resets.saturating_sub(earlier.estab_resets),
+            estab_resets: estab_resets.saturating_sub(of_probes),
             out_rsts: self.out_rsts.saturating_sub(earlier.out_rsts),
+            of_probes: 0,
         }
     }
 }
 
 impl Resets {
-    /// The sum over the client and all backends. The node is left out: its connections are the
-    /// agent's own health checks.
+    /// The sum over the client and all backends. The node's own connections are the agent's health checks: what
+    /// they reset is taken off the difference of two such sums.
     pub fn at_the_ends(topology: &Topology) -> Result<Self> {
-        let mut sum = Self::default();
+        let of_probes = Self::of(&topology.node)?.out_rsts;
+        let mut sum = Self { of_probes, ..Self::default() };
         for namespace in topology.ends() {
             sum += Self::of(namespace)?;
         }
@@ -59,7 +67,7 @@ impl Resets {
             let mut pairs = names.clone().zip(values.clone());
             pairs.find(|(name, _)| *name == wanted)?.1.parse().ok()
         };
-        Some(Self { estab_resets: find("EstabResets")?, out_rsts: find("OutRsts")? })
+        Some(Self { estab_resets: find("EstabResets")?, out_rsts: find("OutRsts")?, of_probes: 0 })
     }
 }
 
@@ -82,8 +90,15 @@ mod tests {
     #[test]
     fn counters_are_found_by_name() {
         let text = "Ip: A B\nIp: 1 2\nTcp: RtoMin EstabResets OutRsts\nTcp: 200 7 9\n";
-        let expected = Resets { estab_resets: 7, out_rsts: 9 };
+        let expected = Resets { estab_resets: 7, out_rsts: 9, of_probes: 0 };
         assert_eq!(Resets::parse(text), Some(expected));
+    }
+
+    #[test]
+    fn what_ended_probes_is_no_reset_of_a_connection() {
+        let resets = |estab_resets, of_probes| Resets { estab_resets, of_probes, ..Resets::default() };
+        assert_eq!(resets(5, 12) - resets(2, 10), resets(1, 0));
+        assert_eq!(resets(5, 12) - resets(4, 10), resets(0, 0));
     }
 
     #[test]
