@@ -82,7 +82,7 @@ struct Sent {
 
 /// Measures all of it, with so many flips under packets.
 pub(super) fn measure(flips: u32, namespace: &Namespace) -> Result<Control> {
-    let size = Size { services: SERVICES, backends: SERVICES * 2, flows: 1 << 18 };
+    let size = Size { services: SERVICES, backends: SERVICES * 2, flows: 1 << 20 };
     let mut ground = Ground::new(Version::V4, size, namespace)?;
     let grace = median_of(21, || {
         let took = ground.bare.grace.wait().context("wait for a grace period")?;

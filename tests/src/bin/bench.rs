@@ -31,12 +31,12 @@ struct Cli {
     #[arg(long, default_value_t = 10_000)]
     backends: u16,
     /// Flips under packets.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 500)]
     flips: u32,
     /// Print one JSON object to standard output, and no table.
     #[arg(long)]
     json: bool,
-    /// Only cases whose name contains this, and nothing else.
+    /// Only cases whose name contains this; `switch` is what a switch costs.
     filter: Option<String>,
 }
 
