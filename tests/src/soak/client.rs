@@ -167,8 +167,8 @@ async fn leave(mut session: Session, plan: &mut Plan, record: &mut Record) -> io
         Manner::Again => plan.dice.percent(50),
         _ => false,
     };
+    record.cut_ns = Some(realtime_ns());
     if rude {
-        record.cut_ns = Some(realtime_ns());
         session.abort()?;
         return Ok(End::Aborted);
     }

@@ -50,7 +50,7 @@ pub(super) struct Record {
     pub(super) opened_ns: Option<u64>,
     /// The host that introduced itself.
     pub(super) host: Option<String>,
-    /// Just before the client ended it, if it did not wait for the other side.
+    /// Just before the client ended it, by FIN or RST: what follows may be over before the client gets its turn.
     pub(super) cut_ns: Option<u64>,
     pub(super) ended_ns: u64,
     pub(super) end: End,

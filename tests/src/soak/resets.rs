@@ -66,14 +66,13 @@ impl<'a> Explanations<'a> {
         if lost || record.ended_rudely() && reset.at_ns + SLACK_NS >= rude_from(record) {
             return true;
         }
-        if record.ended_ns <= reset.at_ns + SLACK_NS
-            && record.end == End::Kept
-            && self.was_forged(tuple, reset.at_ns)
-        {
+        let ended =
+            record.end == End::Kept && record.cut_ns.is_some_and(|cut_ns| cut_ns <= reset.at_ns + SLACK_NS);
+        if ended && self.was_forged(tuple, reset.at_ns) {
             // Nobody had this connection any more.
             return true;
         }
-        if self.loss && record.end == End::Kept && record.ended_ns <= reset.at_ns + SLACK_NS {
+        if ended && self.loss {
             // An older server on this port, which has missed its end, still repeats itself; the client, whose
             // connection is over, answers for that, and is told so. It hurts nobody.
             return true;
