@@ -6,8 +6,13 @@ use aya_build::{Package, Toolchain};
 /// The toolchain that `cargo xtask setup` links when no nightly with the library's source is there.
 const LINKED: &str = "bluegreen-bpf";
 
-/// Builds the program with these features and leaves it in the build script's output directory.
-pub(crate) fn build(features: &[&str]) -> anyhow::Result<()> {
+/// A package with kernel programs, with these features.
+pub(crate) const fn package<'a>(name: &'a str, root_dir: &'a str, features: &'a [&'a str]) -> Package<'a> {
+    Package { name, root_dir, no_default_features: true, features }
+}
+
+/// Builds kernel programs and leaves them in the build script's output directory.
+pub(crate) fn build(packages: Vec<Package<'_>>) -> anyhow::Result<()> {
     println!("cargo:rerun-if-env-changed=BLUEGREEN_BPF_TOOLCHAIN");
     println!("cargo:rerun-if-changed=../bg-common/src");
     println!("cargo:rerun-if-changed=../Cargo.lock");
@@ -15,16 +20,7 @@ pub(crate) fn build(features: &[&str]) -> anyhow::Result<()> {
     // A toolchain that is no nightly takes `-Z build-std` only so; nothing else in this process reads it.
     // SAFETY: a build script has one thread.
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
-    aya_build::build_ebpf(
-        [Package {
-            name: "bg-ebpf",
-            root_dir: concat!(env!("CARGO_MANIFEST_DIR"), "/../bg-ebpf"),
-            no_default_features: true,
-            features,
-        }],
-        Toolchain::Custom(&toolchain),
-    )
-    .with_context(|| {
+    aya_build::build_ebpf(packages, Toolchain::Custom(&toolchain)).with_context(|| {
         format!("building the kernel program with toolchain `{toolchain}`; `cargo xtask setup` makes the machine ready for it")
     })
 }

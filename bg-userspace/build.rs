@@ -4,5 +4,9 @@
 mod object;
 
 fn main() -> anyhow::Result<()> {
-    object::build(&["bpf"])
+    object::build(vec![object::package(
+        "bg-ebpf",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../bg-ebpf"),
+        &["bpf"],
+    )])
 }

@@ -5,5 +5,8 @@
 mod object;
 
 fn main() -> anyhow::Result<()> {
-    object::build(&["bpf", "mutants", "bench"])
+    object::build(vec![
+        object::package("bg-ebpf", concat!(env!("CARGO_MANIFEST_DIR"), "/../bg-ebpf"), &["bpf", "mutants"]),
+        object::package("bg-front", concat!(env!("CARGO_MANIFEST_DIR"), "/front"), &["bpf"]),
+    ])
 }

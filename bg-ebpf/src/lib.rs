@@ -8,8 +8,6 @@
 #[cfg(any(test, feature = "host"))]
 extern crate std;
 
-#[cfg(feature = "bench")]
-pub mod bench;
 pub mod checksum;
 #[cfg(any(test, feature = "host"))]
 pub mod host;

@@ -78,6 +78,18 @@ static NAMES: Array<ServiceName> = Array::with_max_entries(64, MAPPED);
 #[btf_map]
 static GRACE: ArrayOfMaps<InnerArray<u32, 1>, 1> = ArrayOfMaps::new();
 
+/// What a test and a stopped packet tell one another: [`bg_common::mutant::gate`].
+#[cfg(feature = "mutants")]
+#[map]
+static GATE: Array<u64> = Array::with_max_entries(bg_common::mutant::gate::ELEMENTS, 0);
+
+/// An element of [`GATE`], which packets and a test share.
+#[cfg(feature = "mutants")]
+#[inline(always)]
+pub(crate) fn gate(index: u32) -> Option<*mut u64> {
+    GATE.get_ptr_mut(index)
+}
+
 /// A word that other processors and the agent change meanwhile. The target has the type, but neither
 /// atomic loads and stores nor exchanges that the compiler knows; the instructions are written out.
 #[repr(transparent)]

@@ -7,10 +7,10 @@
 use core::arch::asm;
 use core::ptr::{read_volatile, write_volatile};
 
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::Array;
-use bg_common::mutant::gate::{self, LEFT, LOOKS, OPEN, STANDS};
+use bg_common::mutant::gate::{LEFT, LOOKS, OPEN, STANDS};
 use bg_common::mutant::{Mutant, Stop};
+
+use crate::maps::gate;
 
 /// The mutant, by its number; 0 is the rule as it is.
 #[unsafe(no_mangle)]
@@ -21,10 +21,6 @@ static CLOCK: u64 = 0;
 /// The [`Stop`] at which packets may be stopped; 0 is nowhere.
 #[unsafe(no_mangle)]
 static STOP_AT: u8 = 0;
-
-/// What a test and a stopped packet tell one another: [`gate`].
-#[map]
-static GATE: Array<u64> = Array::with_max_entries(gate::ELEMENTS, 0);
 
 #[inline(always)]
 pub(crate) fn mutated(mutant: Mutant) -> bool {
@@ -49,11 +45,7 @@ pub(crate) fn pass(place: Stop) {
     if unsafe { read_volatile(&raw const STOP_AT) } != place as u8 {
         return;
     }
-    let (Some(left), Some(stands), Some(open)) =
-        (GATE.get_ptr_mut(LEFT), GATE.get_ptr_mut(STANDS), GATE.get_ptr_mut(OPEN))
-    else {
-        return;
-    };
+    let (Some(left), Some(stands), Some(open)) = (gate(LEFT), gate(STANDS), gate(OPEN)) else { return };
     // SAFETY: live, aligned words, each read and written in one piece. The test lets in one packet at a
     // time until one stands at the gate.
     unsafe {
@@ -83,7 +75,7 @@ pub(crate) fn pass(place: Stop) {
 
 #[inline(always)]
 fn count() {
-    if let Some(looks) = GATE.get_ptr_mut(LOOKS) {
+    if let Some(looks) = gate(LOOKS) {
         // SAFETY: as above.
         unsafe { write_volatile(looks, read_volatile(looks) + 1) };
     }

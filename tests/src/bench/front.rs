@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use bg_ebpf::bench::{FRAME, Plan, WORDS};
+use bg_front::{FRAME, Plan, WORDS};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::packets::rig;

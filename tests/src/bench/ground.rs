@@ -15,7 +15,7 @@ use bg_common::pin::{self, Hold, Inserted, Pin};
 use bg_common::service::{PROBES, place};
 use bg_common::tables::Tables as _;
 use bg_common::{host, ring};
-use bg_ebpf::bench::Plan;
+use bg_front::Plan;
 use bg_userspace::config::Limits;
 use bg_userspace::datapath::{Bare, InstalledBackend, Maps, PROGRAM, Shared};
 use bg_userspace::maglev;

@@ -1,7 +1,7 @@
 //! Measuring a case: rounds of the program, of the floor and of the bare floor, one after the other.
 
 use anyhow::{Context, Result, ensure};
-use bg_ebpf::bench::Plan;
+use bg_front::Plan;
 
 use super::cases::{Case, Load, Stage};
 use super::front::Front;

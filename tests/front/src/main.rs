@@ -4,14 +4,18 @@
 #![no_std]
 #![no_main]
 
+mod headers;
+
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_xdp_adjust_head;
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, ProgramArray};
 use aya_ebpf::programs::XdpContext;
-use bg_ebpf::bench::{FRAME, Plan};
-use bg_ebpf::packet::{Field as _, Frame, Wire};
+use bg_ebpf::packet::{Field as _, Frame};
+use bg_front::{FRAME, Plan};
+
+use headers::{Headers, V4, V6};
 
 /// The packet as it is at first.
 #[map]
@@ -72,7 +76,7 @@ fn restore<H: Headers, const WAY: u8>(context: &XdpContext) -> Option<()> {
     let plan = PLAN.get_ptr_mut(0)?;
     // SAFETY: an element of a map that nobody else writes to during a run.
     let plan = unsafe { &mut *plan };
-    let original = H::of(ORIGINAL.get(0)?)?;
+    let original = H::of(ORIGINAL.get(0)?);
     let length = context.data_end().wrapping_sub(context.data());
     if length != plan.length as usize {
         let more = length as i32 - plan.length as i32;
@@ -103,125 +107,6 @@ fn restore<H: Headers, const WAY: u8>(context: &XdpContext) -> Option<()> {
     tcp.check.put(from.check.fetch());
     tcp.urgent.put(from.urgent.fetch());
     Some(())
-}
-
-/// The start of a packet up to the end of its TCP header, in the pieces in which it is read: a wide read of
-/// what was just written in narrow pieces would wait for them.
-trait Headers: Wire + Sized {
-    /// Laid over the original.
-    fn of(bytes: &[u8; FRAME]) -> Option<&Self>;
-    fn tcp(&self) -> &Tcp;
-    /// Writes all but the TCP header, which is returned. The addresses are their last four bytes.
-    fn restore(&mut self, original: &Self, source: u32, destination: u32) -> &mut Tcp;
-}
-
-#[repr(C)]
-struct Tcp {
-    source: [u8; 2],
-    destination: [u8; 2],
-    sequence: [u8; 4],
-    acknowledgement: [u8; 4],
-    flags: [u8; 2],
-    window: [u8; 2],
-    check: [u8; 2],
-    urgent: [u8; 2],
-}
-
-#[repr(C)]
-struct V4 {
-    macs: [[u8; 4]; 3],
-    ethertype: [u8; 2],
-    first: [u8; 8],
-    hops: [u8; 2],
-    check: [u8; 2],
-    source: [u8; 4],
-    destination: [u8; 4],
-    tcp: Tcp,
-}
-
-#[repr(C)]
-struct V6 {
-    macs: [[u8; 4]; 3],
-    ethertype: [u8; 2],
-    first: [u8; 8],
-    source: [[u8; 8]; 2],
-    destination: [[u8; 8]; 2],
-    tcp: Tcp,
-}
-
-const _: () = {
-    assert!(align_of::<V4>() == 1 && size_of::<V4>() == 54);
-    assert!(align_of::<V6>() == 1 && size_of::<V6>() == 74);
-};
-
-// SAFETY: `repr(C)`, made of arrays of bytes (checked above).
-unsafe impl Wire for V4 {}
-// SAFETY: as above.
-unsafe impl Wire for V6 {}
-
-impl Headers for V4 {
-    #[inline(always)]
-    fn of(bytes: &[u8; FRAME]) -> Option<&Self> {
-        const { assert!(size_of::<Self>() <= FRAME) };
-        // SAFETY: `Wire` promises that any bytes at any address are one, and there are enough.
-        Some(unsafe { &*bytes.as_ptr().cast() })
-    }
-
-    #[inline(always)]
-    fn tcp(&self) -> &Tcp {
-        &self.tcp
-    }
-
-    #[inline(always)]
-    fn restore(&mut self, original: &Self, source: u32, destination: u32) -> &mut Tcp {
-        link(&mut self.macs, &original.macs);
-        self.ethertype.put(original.ethertype.fetch());
-        self.first.put(original.first.fetch());
-        self.hops.put(original.hops.fetch());
-        self.check.put(original.check.fetch());
-        self.source.put(source.to_be());
-        self.destination.put(destination.to_be());
-        &mut self.tcp
-    }
-}
-
-impl Headers for V6 {
-    #[inline(always)]
-    fn of(bytes: &[u8; FRAME]) -> Option<&Self> {
-        const { assert!(size_of::<Self>() <= FRAME) };
-        // SAFETY: as above.
-        Some(unsafe { &*bytes.as_ptr().cast() })
-    }
-
-    #[inline(always)]
-    fn tcp(&self) -> &Tcp {
-        &self.tcp
-    }
-
-    #[inline(always)]
-    fn restore(&mut self, original: &Self, source: u32, destination: u32) -> &mut Tcp {
-        link(&mut self.macs, &original.macs);
-        self.ethertype.put(original.ethertype.fetch());
-        self.first.put(original.first.fetch());
-        address(&mut self.source, &original.source, source);
-        address(&mut self.destination, &original.destination, destination);
-        &mut self.tcp
-    }
-}
-
-#[inline(always)]
-fn link(to: &mut [[u8; 4]; 3], from: &[[u8; 4]; 3]) {
-    to[0].put(from[0].fetch());
-    to[1].put(from[1].fetch());
-    to[2].put(from[2].fetch());
-}
-
-/// An address with other last four bytes.
-#[inline(always)]
-fn address(to: &mut [[u8; 8]; 2], from: &[[u8; 8]; 2], last: u32) {
-    to[0].put(from[0].fetch());
-    let kept = u64::from_be(from[1].fetch()) & !u64::from(u32::MAX);
-    to[1].put((kept | u64::from(last)).to_be());
 }
 
 #[panic_handler]

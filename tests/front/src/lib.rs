@@ -1,5 +1,10 @@
 //! What the benchmark and its front program agree on: which flow the next packet belongs to. The numbers
 //! follow from a count by arithmetic, so that the front touches no memory but its own two lines.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
 
 /// Bytes of the largest original packet.
 pub const FRAME: usize = 96;
