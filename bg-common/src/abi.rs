@@ -11,10 +11,10 @@ pub use self::address::Address;
 pub use self::counters::{BackendCounter, Counter, REASON_COUNTERS, service_counter};
 pub use self::ledger::{Ledger, NAME, ServiceName, live, motive};
 pub use self::links::{INTERFACE_PROBES, INTERFACES, Interface, NEXT_HOP_JIFFIES, NEXT_HOPS, NextHop};
-pub use self::served::{Backend, Endpoint, Node, Service, entry, other_ports};
+pub use self::served::{Backend, Endpoint, Node, Service, affinity, entry, other_ports};
 
 /// Version of the layout. It is part of the pin path: two layouts never meet in one map.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Index of a backend in `BACKENDS`; also what a ring slot holds.
 pub type BackendId = u16;

@@ -16,6 +16,7 @@ use crate::recent;
 use crate::ring;
 use crate::tables::{Tables, Word};
 
+pub mod datagram;
 mod open;
 
 /// What the rule needs to know of a TCP segment.

@@ -104,7 +104,8 @@ impl Host {
             ring_stride: stride,
             ring_size: RING_SIZE,
             other_ports: abi::other_ports::KERNEL,
-            pad: [0; 27],
+            affinity: 0,
+            pad: [0; 26],
         }
     }
 

@@ -23,4 +23,5 @@ pub mod reason;
 pub mod recent;
 pub mod ring;
 pub mod service;
+pub mod stage;
 pub mod tables;

@@ -38,7 +38,7 @@ reasons! {
     FragmentationNeeded = 3, Send, "fragmentation_needed", "Larger than the way out takes: the client is told so.";
     ForwardedByKernel = 4, Pass, "forwarded_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the backend.";
     ReturnedByKernel = 5, Pass, "returned_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the client.";
-    OtherProtocol = 6, Pass, "other_protocol", "No TCP, or behind IPv6 headers that are the kernel's business.";
+    OtherProtocol = 6, Pass, "other_protocol", "Neither TCP nor UDP, or behind IPv6 headers that are the kernel's business.";
     ForeignMac = 7, Pass, "foreign_mac", "Not addressed to this interface, or to many.";
     NotService = 8, Pass, "not_service", "Neither to a service nor from a backend.";
     Excluded = 9, Pass, "excluded", "From a backend to a prefix that speaks to it directly.";
@@ -58,6 +58,7 @@ reasons! {
     Sealed = 28, Drop, "sealed", "A SYN into an environment in its last two seconds of draining; it will be sent again.";
     NoRoute = 29, Drop, "no_route", "No route to the backend or client.";
     Failed = 30, Drop, "failed", "The kernel refused an act of the program.";
+    NoChecksum = 31, Drop, "no_checksum", "UDP over IPv6 without a checksum.";
 }
 
 #[cfg(test)]

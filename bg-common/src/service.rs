@@ -24,7 +24,7 @@ pub const fn place(address: &Address, port: [u8; 2], protocol: u8) -> u32 {
     (x >> 32) as u32 ^ (x >> 15) as u32
 }
 
-/// The service of a destination. With port 0: the VIP's policy.
+/// The service of a destination. With port and protocol 0: the VIP's policy.
 #[inline(always)]
 pub fn find<'d, D: Directory>(
     directory: &'d D,

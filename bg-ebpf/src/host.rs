@@ -12,10 +12,13 @@ use bg_common::control::Control;
 use bg_common::pin::Bucket;
 use bg_common::reason::Reason;
 use bg_common::service::{Directory, PROBES, place};
+use bg_common::stage::Stage;
 use bg_common::tables::{Line, Tables};
 
-use crate::kernel::{Answer, Kernel, Query};
+use crate::kernel::{Answer, Kernel, Note, Query};
 use crate::packet::{Frame, Packet};
+use crate::verdict::Action;
+use crate::{answer, path};
 
 /// A node in plain memory.
 #[derive(Debug)]
@@ -42,6 +45,7 @@ pub struct Host {
     pub queries: RefCell<Vec<Query>>,
     /// The timer tick.
     pub jiffies: Cell<u32>,
+    note: Cell<Note>,
 }
 
 /// Entries of `SERVICES` and `ENDPOINTS`.
@@ -67,6 +71,7 @@ impl Host {
             routes: Vec::new(),
             queries: RefCell::default(),
             jiffies: Cell::new(u32::MAX - 10),
+            note: Cell::default(),
         }
     }
 
@@ -106,6 +111,19 @@ impl Host {
         self.routes.retain(|route| (route.0, route.1) != (prefix, length));
         self.routes.push((prefix, length, answer));
         self.routes.sort_by_key(|route| core::cmp::Reverse(route.1));
+    }
+
+    /// Lets a packet go through all stages.
+    pub fn receive(&self, packet: &mut impl Packet) -> Action {
+        let mut action = path::run(self, packet);
+        while let Action::Enter(stage) = action {
+            action = match stage {
+                Stage::V6 => path::run_v6(self, packet),
+                Stage::Udp => path::run_udp(self, packet),
+                Stage::Answer => answer::run(self, packet),
+            };
+        }
+        action
     }
 
     /// How often a packet ended for a reason.
@@ -248,6 +266,10 @@ impl Kernel for Host {
         self.backend_counters.get(usize::from(backend))
     }
 
+    fn note(&self) -> Option<&Cell<Note>> {
+        Some(&self.note)
+    }
+
     fn excluded(&self, client: &Address) -> bool {
         self.excluded.iter().any(|(prefix, length)| covers(prefix, *length, client))
     }
@@ -284,7 +306,8 @@ const NO_SERVICE: Service = Service {
     ring_stride: 0,
     ring_size: 0,
     other_ports: 0,
-    pad: [0; 27],
+    affinity: 0,
+    pad: [0; 26],
 };
 
 const NO_ENDPOINT: Endpoint = Endpoint {

@@ -5,12 +5,12 @@ mod v6;
 
 use bg_common::abi::Address;
 use bg_common::flow::Flow;
-use bg_common::reason::Reason;
 
 use crate::checksum::Change;
 use crate::kernel::Version;
 use crate::packet::{Frame, Wire};
 use crate::parse::Shape;
+use crate::verdict::Outcome;
 
 /// The header of one version. Addresses are handed over as the tables have them, IPv4 ones mapped; for
 /// one version all of that is known when the program is compiled, and nothing is left of it.
@@ -18,13 +18,14 @@ pub(crate) trait Ip: Wire {
     /// Which one.
     const VERSION: Version;
 
-    /// Goes from the header to what follows it and all of its options, which is a TCP header, and says
-    /// what it has seen. The front of `payload` is the end of this header, and `available` counts from its
-    /// start.
+    /// Goes from the header to what follows it and all of its options, which is a header of `protocol`, and
+    /// says what it has seen. The front of `payload` is the end of this header, and `available` counts from
+    /// its start.
     ///
     /// # Errors
-    /// The reason why that is not possible. `BadHeader` is one only for who has to judge the packet.
-    fn read(&self, payload: &mut Frame<'_>, available: usize) -> Result<Shape, Reason>;
+    /// The reason why that is not possible; the detail of `OtherProtocol` is that one. `BadHeader` is one only
+    /// for who has to judge the packet.
+    fn read(&self, protocol: u8, payload: &mut Frame<'_>, available: usize) -> Result<Shape, Outcome>;
 
     /// Where from.
     fn source(&self) -> Address;

@@ -17,12 +17,24 @@ pub trait Kernel: Tables + Directory {
     fn counter(&self, index: u32) -> Option<&Cell<Counter>>;
     /// A backend's element of this processor's `BACKEND_COUNTERS`.
     fn backend_counter(&self, backend: BackendId) -> Option<&Cell<BackendCounter>>;
+    /// This processor's `NOTE`.
+    fn note(&self) -> Option<&Cell<Note>>;
     /// Whether `EXCLUDED` has a prefix of this address.
     fn excluded(&self, client: &Address) -> bool;
     /// The timer tick, a clock that costs nothing: 100 to 1000 of them are a second.
     fn jiffies(&self) -> u32;
     /// One look at the routing and neighbour tables.
     fn route(&self, query: &Query) -> Answer;
+}
+
+/// What one stage tells the next about the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Note {
+    /// Number of the [`bg_common::reason::Reason`].
+    pub reason: u32,
+    /// What is told: the MTU.
+    pub detail: u32,
 }
 
 /// Version of IP.

@@ -8,17 +8,18 @@
 #[cfg(any(test, feature = "host"))]
 extern crate std;
 
+pub mod answer;
 pub mod checksum;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
-mod icmp;
 mod ip;
 pub mod kernel;
-mod nat;
 mod nexthop;
+mod ours;
 pub mod packet;
 pub mod parse;
 pub mod path;
+mod transport;
 pub mod verdict;
 
 #[cfg(test)]

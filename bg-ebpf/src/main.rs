@@ -13,22 +13,52 @@ use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use bg_ebpf::packet::{Frame, Packet};
-use bg_ebpf::path;
 use bg_ebpf::verdict::Action;
+use bg_ebpf::{answer, path};
 
 use maps::Maps;
 
-/// The entry point.
+/// The entry point. Inlined into the function that the kernel calls, as the stages are: before 6.8 the verifier
+/// takes 32 bytes of the stack for every frame, and a tail call is for the first frame only.
 #[xdp]
+#[inline(always)]
 fn bluegreen(context: XdpContext) -> u32 {
     // An array has its elements from the start; only the verifier does not know.
     let Some(maps) = Maps::new(&context) else { return xdp_action::XDP_PASS };
-    match path::run(&maps, &mut Received { context: &context }) {
+    let action = path::run(&maps, &mut Received { context: &context });
+    carry_out(&context, action)
+}
+
+/// The stages, each of the name that [`Stage`] gives it.
+macro_rules! stages {
+    ($($name:ident = $run:path;)*) => {
+        $(
+            #[xdp]
+            #[inline(always)]
+            fn $name(context: XdpContext) -> u32 {
+                let Some(maps) = Maps::new(&context) else { return xdp_action::XDP_PASS };
+                let action = $run(&maps, &mut Received { context: &context });
+                carry_out(&context, action)
+            }
+        )*
+    };
+}
+
+stages! {
+    bg_v6 = path::run_v6;
+    bg_udp = path::run_udp;
+    bg_answer = answer::run;
+}
+
+#[inline(always)]
+fn carry_out(context: &XdpContext, action: Action) -> u32 {
+    match action {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         // SAFETY: takes numbers only; answers XDP_REDIRECT, or XDP_ABORTED for flags it does not know.
         Action::Redirect(interface) => unsafe { bpf_redirect(interface, 0) as u32 },
+        Action::Enter(stage) => maps::enter(context, stage),
     }
 }
 

@@ -10,13 +10,13 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
     BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_SUCCESS,
-    BPF_FIB_LKUP_RET_UNREACHABLE, BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup,
+    BPF_FIB_LKUP_RET_UNREACHABLE, BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup, xdp_action,
 };
 use aya_ebpf::btf_maps::{Array as InnerArray, ArrayOfMaps};
 use aya_ebpf::helpers::{self, generated::bpf_ktime_get_coarse_ns};
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::Key;
-use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray};
+use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use bg_common::abi::{
     self, Address, Backend, BackendCounter, BackendId, Counter, Endpoint, Interface, Ledger, NextHop, Node,
@@ -25,8 +25,9 @@ use bg_common::abi::{
 use bg_common::control::Control;
 use bg_common::pin;
 use bg_common::service::Directory;
+use bg_common::stage::Stage;
 use bg_common::tables::{Line, Tables, Word};
-use bg_ebpf::kernel::{Answer, Hop, Kernel, Query, Version};
+use bg_ebpf::kernel::{Answer, Hop, Kernel, Note, Query, Version};
 use bg_ebpf::packet::Macs;
 
 #[cfg(feature = "mutants")]
@@ -68,6 +69,8 @@ static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(abi::REASO
 #[map]
 static BACKEND_COUNTERS: PerCpuArray<BackendCounter> = PerCpuArray::with_max_entries(64, 0);
 #[map]
+static NOTE: PerCpuArray<Note> = PerCpuArray::with_max_entries(1, 0);
+#[map]
 static EXCLUDED: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1024, 0);
 
 // Not read here: they live and are pinned with the rest because they mean nothing without it.
@@ -88,6 +91,19 @@ static GATE: Array<u64> = Array::with_max_entries(bg_common::mutant::gate::ELEME
 #[inline(always)]
 pub(crate) fn gate(index: u32) -> Option<*mut u64> {
     GATE.get_ptr_mut(index)
+}
+
+/// The programs of the stages. It belongs to one program, and is not shared with its successor.
+#[map]
+static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);
+
+/// Goes on with a packet in a stage; the tail call does not come back. It does when the stage is not there, which
+/// the agent sees to, and then the packet is lost: the kernel would answer a connection that it does not know.
+#[inline(always)]
+pub(crate) fn enter(context: &XdpContext, stage: Stage) -> u32 {
+    // SAFETY: nothing here has a destructor that would not be run.
+    unsafe { STAGES.tail_call(context, stage as u32) };
+    xdp_action::XDP_DROP
 }
 
 /// A word that other processors and the agent change meanwhile. The target has the type, but neither
@@ -278,6 +294,13 @@ impl Kernel for Maps<'_> {
     fn backend_counter(&self, backend: BackendId) -> Option<&Cell<BackendCounter>> {
         let element = BACKEND_COUNTERS.get_ptr_mut(backend.into())?;
         // SAFETY: as above.
+        Some(unsafe { Cell::from_mut(&mut *element) })
+    }
+
+    #[inline(always)]
+    fn note(&self) -> Option<&Cell<Note>> {
+        let element = NOTE.get_ptr_mut(0)?;
+        // SAFETY: as above, and the stages of one packet are one run.
         Some(unsafe { Cell::from_mut(&mut *element) })
     }
 

@@ -8,6 +8,7 @@ use core::marker::PhantomData;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use network_types::tcp::TcpHdr;
+use network_types::udp::UdpHdr;
 
 pub use self::field::Field;
 
@@ -37,12 +38,15 @@ unsafe impl Wire for Ipv6Hdr {}
 // SAFETY: as above.
 unsafe impl Wire for TcpHdr {}
 // SAFETY: as above.
+unsafe impl Wire for UdpHdr {}
+// SAFETY: as above.
 unsafe impl Wire for Macs {}
 
 const _: () = {
     assert!(align_of::<Ipv4Hdr>() == 1 && size_of::<Ipv4Hdr>() == 20);
     assert!(align_of::<Ipv6Hdr>() == 1 && size_of::<Ipv6Hdr>() == 40);
     assert!(align_of::<TcpHdr>() == 1 && size_of::<TcpHdr>() == 20);
+    assert!(align_of::<UdpHdr>() == 1 && size_of::<UdpHdr>() == 8);
     assert!(align_of::<Macs>() == 1 && size_of::<Macs>() == 12);
 };
 

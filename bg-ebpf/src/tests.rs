@@ -18,8 +18,8 @@ use bg_common::abi::{Address, Endpoint, Service, entry, other_ports};
 use crate::host::{Buffer, Host};
 use crate::kernel::{Answer, Hop};
 use crate::packet::{Frame, Macs};
+use crate::parse;
 use crate::verdict::Action;
-use crate::{parse, path};
 
 const WAN: u32 = 5;
 const LAN: u32 = 6;
@@ -40,7 +40,7 @@ fn node() -> Host {
     host.tables.node.vip_policy = 1;
     let service = host.tables.service(0);
     host.add_service(service);
-    host.add_service(Service { port: [0; 2], other_ports: other_ports::DROP, ..service });
+    host.add_service(Service { port: [0; 2], protocol: 0, other_ports: other_ports::DROP, ..service });
     for (id, address) in (0..).zip(BACKENDS) {
         host.add_endpoint(Endpoint {
             address: Address::v4(address),
@@ -91,7 +91,7 @@ fn from_client(port: u16, flags: u8) -> Vec<u8> {
 /// Lets a packet arrive on an interface.
 fn arrive(host: &Host, packet: &[u8], interface: u32) -> (Action, Vec<u8>) {
     let mut buffer = Buffer::new(packet, interface);
-    let action = path::run(host, &mut buffer);
+    let action = host.receive(&mut buffer);
     (action, buffer.bytes().to_vec())
 }
 

@@ -2,6 +2,7 @@
 
 use bg_common::abi::{BackendCounter, BackendId, Counter, service_counter};
 use bg_common::reason::{Reason, Verdict};
+use bg_common::stage::Stage;
 
 use crate::kernel::Kernel;
 
@@ -16,6 +17,8 @@ pub enum Action {
     Transmit,
     /// Sends it out of this interface.
     Redirect(u32),
+    /// Goes on with it elsewhere.
+    Enter(Stage),
 }
 
 /// The end of a packet's way through the program.
@@ -23,8 +26,17 @@ pub enum Action {
 pub(crate) struct Outcome {
     /// Why.
     pub(crate) reason: Reason,
-    /// The interface by which it leaves, if it is sent; the MTU, for `FragmentationNeeded`.
+    /// The interface by which it leaves, if it is sent; the MTU, for `FragmentationNeeded`; the protocol, for
+    /// `OtherProtocol`.
     pub(crate) detail: u32,
+}
+
+impl Outcome {
+    /// It is of a protocol that is not looked at here.
+    #[inline(always)]
+    pub(crate) fn other_protocol(protocol: u8) -> Self {
+        Self { reason: Reason::OtherProtocol, detail: protocol.into() }
+    }
 }
 
 impl From<Reason> for Outcome {

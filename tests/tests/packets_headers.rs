@@ -109,7 +109,7 @@ fn fragments_are_not_forwarded() {
     });
 }
 
-/// Case 40: what is no TCP, or addressed to many.
+/// Case 40: what is neither TCP nor UDP, or addressed to many.
 #[test]
 fn everything_else_on_the_link_is_the_kernels() {
     Rig::run("others", |rig| {
@@ -117,17 +117,17 @@ fn everything_else_on_the_link_is_the_kernels() {
             [&to[..], &[2, 0, 0, 0, 9, 7], &ethertype, rest].concat()
         };
         let ours = Segment::to_service(flags::SYN).to;
-        let mut udp = Segment::to_service(0).ip_bytes();
-        udp[9] = 17;
-        let mut icmp = udp.clone();
+        let mut icmp = Segment::to_service(0).ip_bytes();
         icmp[9] = 1;
+        let mut sctp = icmp.clone();
+        sctp[9] = 132;
         for packet in [
             frame([0xff; 6], [8, 6], &[0; 28]),                         // ARP
             frame(ours, [8, 6], &[0; 28]),                              // ARP, unicast
             frame([1, 0x80, 0xc2, 0, 0, 0x0e], [0x88, 0xcc], &[0; 40]), // LLDP
             frame(ours, [0x86, 0xdd], &[0; 60]),                        // IPv6 of nothing
             frame(ours, [0x00, 0x2e], &[0; 46]),                        // 802.3 with a length
-            frame(ours, [8, 0], &udp),
+            frame(ours, [8, 0], &sctp),
             frame(ours, [8, 0], &icmp),
         ] {
             rig.expect_untouched(&packet, Reason::OtherProtocol);

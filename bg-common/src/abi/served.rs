@@ -49,6 +49,12 @@ pub mod other_ports {
     pub const DROP: u8 = 1;
 }
 
+/// What keeps the packets of one client together, bits of `Service::affinity`.
+pub mod affinity {
+    /// UDP: the datagrams of a flow go to one backend, also through a switch.
+    pub const FLOW: u8 = 1;
+}
+
 /// An entry of `SERVICES`. Every VIP has one more entry, with port 0: it stands for the VIP itself and holds
 /// its policy.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +64,7 @@ pub struct Service {
     pub vip: Address,
     /// Its port.
     pub port: [u8; 2],
-    /// IP protocol number.
+    /// IP protocol number; 0 in the entry of a VIP.
     pub protocol: u8,
     /// One of [`entry`].
     pub state: u8,
@@ -74,8 +80,10 @@ pub struct Service {
     pub ring_size: u32,
     /// One of [`other_ports`].
     pub other_ports: u8,
+    /// Bits of [`affinity`].
+    pub affinity: u8,
     /// Padding.
-    pub pad: [u8; 27],
+    pub pad: [u8; 26],
 }
 
 /// An entry of `BACKENDS`.

@@ -7,6 +7,7 @@ use crate::host::{Host, RING_SIZE};
 use crate::service;
 use core::sync::atomic::Ordering::SeqCst;
 
+mod datagrams;
 mod history;
 mod rate;
 

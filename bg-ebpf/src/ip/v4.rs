@@ -9,7 +9,8 @@ use super::Ip;
 use crate::checksum::Change;
 use crate::kernel::Version;
 use crate::packet::{Field, Frame};
-use crate::parse::{Shape, TCP};
+use crate::parse::Shape;
+use crate::verdict::Outcome;
 
 /// `DF`, and the offset with `MF` above it.
 const DONT_FRAGMENT: u16 = 1 << 14;
@@ -20,21 +21,22 @@ impl Ip for Ipv4Hdr {
     const VERSION: Version = Version::V4;
 
     #[inline(always)]
-    fn read(&self, payload: &mut Frame<'_>, available: usize) -> Result<Shape, Reason> {
-        if self.proto != TCP {
-            return Err(Reason::OtherProtocol);
+    fn read(&self, protocol: u8, payload: &mut Frame<'_>, available: usize) -> Result<Shape, Outcome> {
+        if self.proto != protocol {
+            return Err(Outcome::other_protocol(self.proto));
         }
         // Version 4 and a header length of 20 to 60 bytes.
         if self.vihl < 0x45 || self.vihl > 0x4f {
-            return Err(Reason::BadHeader);
+            return Err(Reason::BadHeader.into());
         }
         let header = u32::from(self.vihl & 15) << 2;
         let fragment = u16::from_be(self.frags.fetch());
         if fragment & OFFSET != 0 {
-            return Err(Reason::LaterFragment);
+            return Err(Reason::LaterFragment.into());
         }
         payload.skip((header as usize).wrapping_sub(size_of::<Self>()));
         Ok(Shape {
+            version: Self::VERSION,
             available: available as u32,
             header,
             total: u16::from_be(self.tot_len.fetch()).into(),

@@ -9,14 +9,15 @@ use super::Ip;
 use crate::checksum::Change;
 use crate::kernel::Version;
 use crate::packet::{Field as _, Frame, SKIP_FAR};
-use crate::parse::{Shape, TCP};
+use crate::parse::Shape;
+use crate::verdict::Outcome;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
 
-/// Extension headers that are walked. Of those that are known here, RFC 8200 (4.1) has five before TCP.
+/// Extension headers that are walked. Of those that are known here, RFC 8200 (4.1) has five before the transport.
 const WALKED: usize = 8;
 /// Length of a header without extension headers, bytes.
 const HEADER: u32 = size_of::<Ipv6Hdr>() as u32;
@@ -25,13 +26,15 @@ impl Ip for Ipv6Hdr {
     const VERSION: Version = Version::V6;
 
     #[inline(always)]
-    fn read(&self, payload: &mut Frame<'_>, available: usize) -> Result<Shape, Reason> {
-        let chain = if self.next_hdr == TCP { Chain::default() } else { walk(self.next_hdr, payload)? };
+    fn read(&self, protocol: u8, payload: &mut Frame<'_>, available: usize) -> Result<Shape, Outcome> {
+        let first = self.next_hdr;
+        let chain = if first == protocol { Chain::default() } else { walk(first, protocol, payload)? };
         if self.vcf[0] >> 4 != 6 {
-            return Err(Reason::BadHeader);
+            return Err(Reason::BadHeader.into());
         }
         payload.skip_far(chain.length);
         Ok(Shape {
+            version: Self::VERSION,
             available: available as u32,
             header: HEADER + chain.length as u32,
             total: HEADER + u32::from(u16::from_be(self.payload_len.fetch())),
@@ -104,7 +107,7 @@ impl Ip for Ipv6Hdr {
     }
 }
 
-/// What is between the header and TCP.
+/// What is between the header and the transport's.
 #[derive(Clone, Copy, Default)]
 struct Chain {
     /// Bytes.
@@ -113,15 +116,15 @@ struct Chain {
     first_fragment: bool,
 }
 
-/// Goes from one extension header to the next until it comes to TCP. What it does not know, and what asks
+/// Goes from one extension header to the next until it comes to the protocol. What it does not know, and what asks
 /// more of a router than to send it on, is the kernel's.
 #[inline(always)]
-fn walk(first: u8, payload: &Frame<'_>) -> Result<Chain, Reason> {
+fn walk(first: u8, protocol: u8, payload: &Frame<'_>) -> Result<Chain, Outcome> {
     let mut next = first;
     let mut chain = Chain::default();
     let mut fragmented = false;
     for place in 0..WALKED {
-        if next == TCP {
+        if next == protocol {
             break;
         }
         let header = payload.peek_at::<[u8; 8]>(chain.length).ok_or(Reason::OtherProtocol)?;
@@ -135,19 +138,23 @@ fn walk(first: u8, payload: &Frame<'_>) -> Result<Chain, Reason> {
             FRAGMENT if !fragmented => {
                 let offset = u16::from_be_bytes([header[2], header[3]]);
                 if offset >> 3 != 0 {
-                    let later = header[0] == TCP;
-                    return Err(if later { Reason::LaterFragment } else { Reason::OtherProtocol });
+                    let later = header[0] == protocol;
+                    return Err(if later {
+                        Reason::LaterFragment.into()
+                    } else {
+                        Outcome::other_protocol(header[0])
+                    });
                 }
                 fragmented = true;
                 chain.first_fragment = offset & 1 != 0;
                 0
             }
-            _ => return Err(Reason::OtherProtocol),
+            _ => return Err(Outcome::other_protocol(next)),
         };
         next = header[0];
         chain.length += 8 + usize::from(words) * 8;
     }
-    if next == TCP && chain.length <= SKIP_FAR { Ok(chain) } else { Err(Reason::OtherProtocol) }
+    if next == protocol && chain.length <= SKIP_FAR { Ok(chain) } else { Err(Reason::OtherProtocol.into()) }
 }
 
 /// Puts an address in the place of another.

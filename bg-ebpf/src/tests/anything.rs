@@ -10,7 +10,6 @@ use super::v6::{self, Extension, Segment};
 use super::{ACK, BACKENDS, CLIENT, LAN, LAN_MAC, SYN, WAN, arrive, ethertype, frame, from_client, node};
 use crate::packet::{Frame, Packet};
 use crate::parse::{IPV4, IPV6};
-use crate::path;
 use crate::verdict::Action;
 
 /// A packet in the middle of memory that belongs to others.
@@ -125,7 +124,7 @@ proptest! {
         let runs = [0x00, 0xff, 0x45].map(|others| {
             let host = node();
             let mut window = Window::new(&packet, interface, others);
-            let action = path::run(&host, &mut window);
+            let action = host.receive(&mut window);
             let (front, behind) = (window.start.min(BEFORE), BEFORE + packet.len());
             // Nothing is written in front of the packet but what was made room for, nothing behind it.
             assert!(window.memory[..front].iter().all(|&byte| byte == others));

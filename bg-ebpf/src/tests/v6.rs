@@ -35,7 +35,7 @@ const fn address(subnet: u16, host: u8) -> [u8; 16] {
 pub(super) fn add(host: &mut Host) {
     let service = Service { vip: Address(VIP), id: SERVICE, deployment: 0, ..host.tables.service(SERVICE) };
     host.add_service(service);
-    host.add_service(Service { port: [0; 2], other_ports: other_ports::DROP, ..service });
+    host.add_service(Service { port: [0; 2], protocol: 0, other_ports: other_ports::DROP, ..service });
     for slot in 0..3 {
         let ids: Vec<u16> = (0..service.ring_size)
             .map(|i| ring::backend(&host.tables, &service, slot, i).unwrap_or(NO_BACKEND) + FIRST)

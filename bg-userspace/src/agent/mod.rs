@@ -33,8 +33,8 @@ pub use self::detach::detach;
 use self::paths::Paths;
 pub use self::start::Start;
 use crate::api::Call;
-use crate::config::{self, Config};
-use crate::datapath::{Datapath, Deployment, Error, InstalledBackend, clock};
+use crate::config::{self, Config, Protocol};
+use crate::datapath::{Datapath, Deployment, Error, InstalledBackend, Lifetimes, clock};
 use crate::health::{Checker, Report};
 use crate::rollout::Motive;
 
@@ -220,17 +220,18 @@ impl Agent {
             return Ok(());
         }
         let half = self.config.node.syn_lifetime.as_secs().max(1) as u32;
-        let mut idle = HashMap::new();
+        let mut lifetimes = HashMap::new();
         for deployment in &self.deployments {
             for service in &deployment.installed.services {
                 if let Some(wanted) = deployment.config.services.get(&service.name) {
-                    idle.insert(service.id, wanted.idle_timeout.as_secs().max(1) as u32);
+                    let idle = wanted.idle_timeout.as_secs().max(1) as u32;
+                    // Of datagrams nothing is half.
+                    let half = if wanted.protocol == Protocol::Udp { idle } else { half };
+                    lifetimes.insert(service.id, Lifetimes { half, idle });
                 }
             }
         }
-        let freed = self.datapath.expire_pins(|service| {
-            idle.get(&service).map(|&idle| crate::datapath::Lifetimes { half, idle })
-        })?;
+        let freed = self.datapath.expire_pins(|service| lifetimes.get(&service).copied())?;
         if freed > 0 {
             tracing::debug!(freed, "pins expired");
         }

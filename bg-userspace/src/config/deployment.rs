@@ -11,7 +11,7 @@ use super::{
     health,
     node::seconds_or,
     section::{At, Section},
-    types::{Backend, Deployment, Drain, Gate, Mode, OtherPorts, Protocol, Service},
+    types::{Affinity, Backend, Deployment, Drain, Gate, Mode, OtherPorts, Protocol, Service},
     value,
 };
 
@@ -44,6 +44,7 @@ pub(super) struct ServiceDraft {
     pub(super) other_ports: At<OtherPorts>,
     pub(super) blue: Vec<At<Backend>>,
     pub(super) green: Vec<At<Backend>>,
+    affinity: Affinity,
     mode: Mode,
     idle_timeout: Duration,
     health: super::Health,
@@ -100,13 +101,25 @@ fn drain(mut section: Section<'_>) -> Drain {
 fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
     check_name(name, "service", &section);
     let vip = section.require("vip", "vip = \"ADDRESS:PORT\", where clients connect to");
-    let protocols = [("tcp", Protocol::Tcp)];
+    let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
     let protocol = choice(&mut section, "protocol", &protocols);
+    let kept = [("flow", Affinity::Flow), ("none", Affinity::None)];
+    let affinity = choice(&mut section, "affinity", &kept);
+    if protocol.value == Protocol::Tcp && affinity.value == Affinity::None {
+        section.problem(
+            affinity.line,
+            format!("`{}.affinity` is \"none\", but a TCP connection stays with its backend", section.path()),
+            "leave it out; it is for protocol = \"udp\"",
+        );
+    }
     let mode = choice(&mut section, "mode", &[("nat", Mode::Nat)]);
     let ports = [("kernel", OtherPorts::Kernel), ("drop", OtherPorts::Drop)];
     let other_ports = choice(&mut section, "other_ports", &ports);
-    let hours = Duration::from_hours(2);
-    let idle_timeout = seconds_or(&mut section, "idle_timeout", hours, MONTH);
+    let idle = match protocol.value {
+        Protocol::Tcp => Duration::from_hours(2),
+        Protocol::Udp => Duration::from_mins(1),
+    };
+    let idle_timeout = seconds_or(&mut section, "idle_timeout", idle, MONTH);
     let (blue, blue_count) = backends(&mut section, "blue");
     let (green, green_count) = backends(&mut section, "green");
     if blue_count == Some(0) && green_count == Some(0) {
@@ -122,6 +135,7 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
         path: section.path().to_owned(),
         vip: vip.and_then(|entry| entry.read(address::endpoint)),
         protocol: protocol.value,
+        affinity: affinity.value,
         ring_size: ring_size(&mut section, largest),
         other_ports,
         blue,
@@ -130,6 +144,18 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
         idle_timeout,
         health: health::health(section.section("health")),
     };
+    if protocol.value == Protocol::Udp && draft.health.port.is_none() {
+        section.problem(
+            protocol.line,
+            format!(
+                "service `{name}` speaks UDP, and nothing says on which TCP port its backends are probed"
+            ),
+            format!(
+                "add `port` to [{}.health]: where its health page is, or where it accepts TCP",
+                section.path()
+            ),
+        );
+    }
     section.finish();
     draft
 }
@@ -187,6 +213,7 @@ impl ServiceDraft {
         let service = Service {
             vip: self.vip?.value,
             protocol: self.protocol,
+            affinity: self.affinity,
             mode: self.mode,
             ring_size: self.ring_size,
             idle_timeout: self.idle_timeout,

@@ -22,8 +22,8 @@ use std::path::Path;
 pub use self::{
     error::{Error, Problem},
     types::{
-        Backend, Config, DEFAULT_WEIGHT, Deployment, Drain, Gate, Health, HealthKind, Limits, Mode, Node,
-        OtherPorts, Prefix, Protocol, RINGS_PER_SERVICE, Service, XdpMode,
+        Affinity, Backend, Config, DEFAULT_WEIGHT, Deployment, Drain, Gate, Health, HealthKind, Limits, Mode,
+        Node, OtherPorts, Prefix, Protocol, RINGS_PER_SERVICE, Service, XdpMode,
     },
 };
 

@@ -118,11 +118,13 @@ pub struct Service {
     pub vip: SocketAddr,
     /// The protocol.
     pub protocol: Protocol,
+    /// What stays together; always a flow with TCP.
+    pub affinity: Affinity,
     /// How packets reach a backend.
     pub mode: Mode,
     /// Slots of a ring; a prime, and at least a hundred times the backends of an environment.
     pub ring_size: u32,
-    /// How long a pin of an established connection outlives its last packet.
+    /// How long a pin of an established connection, or of a UDP flow, outlives its last packet.
     pub idle_timeout: Duration,
     /// What happens to packets for the VIP's address on a port that is no service.
     pub other_ports: OtherPorts,
@@ -149,6 +151,17 @@ pub struct Backend {
 pub enum Protocol {
     /// TCP.
     Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Which packets of a client stay together, also through a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    /// Those of a flow.
+    Flow,
+    /// None: each datagram goes to the live environment.
+    None,
 }
 
 /// How packets reach a backend.
@@ -232,9 +245,10 @@ impl Default for Health {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp => f.pad("tcp"),
-        }
+        f.pad(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
     }
 }
 

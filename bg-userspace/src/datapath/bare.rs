@@ -7,7 +7,7 @@ use aya::{Ebpf, EbpfLoader};
 use super::grace::Grace;
 use super::layout::Sizes;
 use super::maps::Maps;
-use super::{Error, program};
+use super::{Error, program, stages};
 use crate::config::Limits;
 
 /// A loaded program and its maps, all of them zero.
@@ -31,8 +31,7 @@ impl Bare {
             loader.map_max_entries(shape.name, shape.entries);
         }
         let mut ebpf = loader.load(object).map_err(|source| Error::Program(source.into()))?;
-        let program = program::program(&mut ebpf).map_err(Error::Program)?;
-        program.load().map_err(|source| Error::Program(source.into()))?;
+        stages::prepare(&mut ebpf).map_err(Error::Program)?;
         let maps = Maps::new(&ebpf, &sizes)?;
         let grace = Grace::new(&mut ebpf)?;
         Ok(Self { ebpf, maps, grace })

@@ -76,6 +76,12 @@ impl PinDirectory {
             .collect())
     }
 
+    /// The paths of the pins whose names begin so.
+    pub(super) fn pinned(&self, begin: &str) -> Result<Vec<PathBuf>, Error> {
+        let names = self.names()?;
+        Ok(names.iter().filter(|name| name.starts_with(begin)).map(|name| self.path.join(name)).collect())
+    }
+
     /// Removes everything that is pinned here.
     pub(super) fn clear(&self) -> Result<(), Error> {
         for name in self.names()? {

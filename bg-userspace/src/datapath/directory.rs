@@ -4,16 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use bg_common::abi::{Address, BackendId, Endpoint, NAME, Service, entry, other_ports};
+use bg_common::abi::{Address, BackendId, Endpoint, NAME, Service, affinity, entry, other_ports};
 use bg_common::control::Environment;
 use bg_common::service;
 
 use super::Error;
 use super::maps::Maps;
 use crate::config;
-
-/// TCP's protocol number.
-const TCP: u8 = 6;
 
 /// Until the configuration has been followed.
 const DEFAULT_WEIGHT: u16 = 100;
@@ -144,6 +141,12 @@ impl<'m> Directory<'m> {
             if service.vip != new.vip {
                 return Some(format!("the VIP of `{}` is another", service.name));
             }
+            if entry.protocol != protocol_number(new.protocol) {
+                return Some(format!("`protocol` of `{}` is another", service.name));
+            }
+            if entry.affinity != affinity_bits(new) {
+                return Some(format!("`affinity` of `{}` is another", service.name));
+            }
             if entry.ring_size != new.ring_size {
                 return Some(format!("`ring_size` of `{}` is another", service.name));
             }
@@ -159,8 +162,9 @@ impl<'m> Directory<'m> {
     }
 }
 
-/// Whether a lookup in the live tables finds the service: what the program would find.
-pub(super) fn finds(maps: &Maps, at: &SocketAddr) -> bool {
+/// Whether a lookup in the live tables finds the service: what the program would find. A VIP as such has port and
+/// protocol 0.
+pub(super) fn finds(maps: &Maps, at: &SocketAddr, protocol: u8) -> bool {
     struct Services<'m>(&'m Maps);
     impl service::Directory for Services<'_> {
         fn service(&self, index: u32) -> Option<&Service> {
@@ -171,7 +175,7 @@ pub(super) fn finds(maps: &Maps, at: &SocketAddr) -> bool {
         }
     }
     let mask = maps.services.len() as u32 - 1;
-    service::find(&Services(maps), mask, &address(at.ip()), at.port().to_be_bytes(), TCP).is_some()
+    service::find(&Services(maps), mask, &address(at.ip()), at.port().to_be_bytes(), protocol).is_some()
 }
 
 /// The backends that the configuration names.
@@ -191,6 +195,23 @@ pub(super) fn other_ports_number(policy: config::OtherPorts) -> u8 {
     match policy {
         config::OtherPorts::Kernel => other_ports::KERNEL,
         config::OtherPorts::Drop => other_ports::DROP,
+    }
+}
+
+/// IP protocol numbers.
+pub(super) fn protocol_number(protocol: config::Protocol) -> u8 {
+    match protocol {
+        config::Protocol::Tcp => 6,
+        config::Protocol::Udp => 17,
+    }
+}
+
+/// Bits of [`affinity`].
+pub(super) fn affinity_bits(service: &config::Service) -> u8 {
+    match (service.protocol, service.affinity) {
+        (config::Protocol::Udp, config::Affinity::Flow) => affinity::FLOW,
+        // The rule for TCP knows nothing else.
+        _ => 0,
     }
 }
 

@@ -10,12 +10,12 @@ use bg_common::ring;
 use bg_common::service::{PROBES, place};
 
 use super::Error;
-use super::directory::{address, finds, full, other_ports_number, padded, socket_address, wanted_backends};
+use super::directory::{
+    address, affinity_bits, finds, full, other_ports_number, padded, protocol_number, socket_address,
+    wanted_backends,
+};
 use super::maps::Maps;
 use crate::config;
-
-/// TCP's protocol number.
-const TCP: u8 = 6;
 
 /// Numbers that a deployment had before: the flow hash and the rings hang on them.
 pub(super) trait Numbers {
@@ -77,7 +77,7 @@ impl<'m> Entries<'m> {
             let entry = Service {
                 vip: address(service.vip.ip()),
                 port: service.vip.port().to_be_bytes(),
-                protocol: TCP,
+                protocol: protocol_number(service.protocol),
                 state: entry::USED,
                 id,
                 deployment: index,
@@ -85,7 +85,8 @@ impl<'m> Entries<'m> {
                 ring_stride: stride,
                 ring_size: service.ring_size,
                 other_ports: other_ports_number(service.other_ports),
-                pad: [0; 27],
+                affinity: affinity_bits(service),
+                pad: [0; 26],
             };
             let known = numbers.backends(name);
             for &(id, ..) in &known {
@@ -115,7 +116,7 @@ impl<'m> Entries<'m> {
         environment: Environment,
         at: SocketAddr,
     ) -> Result<BackendId, Error> {
-        if self.endpoint(at).is_some() {
+        if self.endpoint(at, service.protocol).is_some() {
             return Err(Error::Mismatch {
                 what: format!("{at} still has connections in its other role"),
                 help: "name it again when `bgctl status` does not show it as leaving any more".to_owned(),
@@ -151,9 +152,9 @@ impl<'m> Entries<'m> {
         self.maps.backends.put(id.into(), free);
     }
 
-    fn endpoint(&self, at: SocketAddr) -> Option<Endpoint> {
-        let (wanted, port) = (address(at.ip()), at.port().to_be_bytes());
-        let found = |e: &&Endpoint| e.state == entry::USED && e.address == wanted && e.port == port;
+    fn endpoint(&self, at: SocketAddr, protocol: u8) -> Option<Endpoint> {
+        let wanted = (address(at.ip()), at.port().to_be_bytes(), protocol);
+        let found = |e: &&Endpoint| e.state == entry::USED && (e.address, e.port, e.protocol) == wanted;
         self.maps.endpoints.iter().find(found).copied()
     }
 
@@ -166,12 +167,12 @@ impl<'m> Entries<'m> {
         number.map(|number| number as u16).ok_or_else(|| full("NAMES", name, "services"))
     }
 
-    /// The VIP's own entry, with port 0, carries its policy. Services that share a VIP share it: one that
+    /// The VIP's own entry, with port and protocol 0, carries its policy. Services that share a VIP share it: one that
     /// drops decides.
     fn add_vip(&self, service: Service, name: &str) -> Result<(), Error> {
-        let known = finds(self.maps, &SocketAddr::new(socket_address(&service.vip, [0; 2]).ip(), 0));
+        let known = finds(self.maps, &SocketAddr::new(socket_address(&service.vip, [0; 2]).ip(), 0), 0);
         if !known || service.other_ports == other_ports::DROP {
-            self.add_service(Service { port: [0; 2], ..service }, name)?;
+            self.add_service(Service { port: [0; 2], protocol: 0, ..service }, name)?;
         }
         Ok(())
     }
@@ -188,7 +189,8 @@ impl<'m> Entries<'m> {
             let at = start.wrapping_add(probe) & mask;
             let old = self.maps.services.read(at as usize);
             let same = old.is_some_and(|old| {
-                old.state == entry::USED && old.vip == service.vip && old.port == service.port
+                old.state == entry::USED
+                    && (old.vip, old.port, old.protocol) == (service.vip, service.port, service.protocol)
             });
             if same || old.is_some_and(|old| old.state != entry::USED) {
                 self.maps.services.put(at as usize, service);
@@ -201,7 +203,7 @@ impl<'m> Entries<'m> {
     fn add_endpoint(&self, service: &Service, id: BackendId) -> Result<(), Error> {
         let Some(backend) = self.maps.backends.get(id.into()) else { return Ok(()) };
         let mask = self.maps.endpoints.len() as u32 - 1;
-        let start = place(&backend.address, backend.port, TCP);
+        let start = place(&backend.address, backend.port, service.protocol);
         // All endpoints consult the excluded prefixes, or none does.
         let excludes = self.maps.endpoints.iter().any(|e| e.state == entry::USED && e.excludes != 0);
         for probe in 0..PROBES {
@@ -214,7 +216,7 @@ impl<'m> Entries<'m> {
                         vip: service.vip,
                         port: backend.port,
                         vip_port: service.port,
-                        protocol: TCP,
+                        protocol: service.protocol,
                         state: entry::USED,
                         backend: id,
                         service: backend.service,

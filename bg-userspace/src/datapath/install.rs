@@ -7,7 +7,7 @@ use bg_common::abi::{BackendId, Ledger, Node, Service, live, motive};
 use bg_common::control::{Control, Environment, Phase, Ring};
 use bg_common::tables::Tables as _;
 
-use super::directory::{Directory, finds, padded};
+use super::directory::{Directory, finds, padded, protocol_number};
 use super::entries::{Entries, Numbers, Unnumbered};
 use super::layout::Sizes;
 use super::maps::Maps;
@@ -112,7 +112,7 @@ fn directory_entry(
         line.iter().take(live::WORDS).for_each(|word| word.store(0, SeqCst));
     }
     for service in wanted.services.values() {
-        if !finds(maps, &service.vip) {
+        if !finds(maps, &service.vip, protocol_number(service.protocol)) {
             return Err(Error::Full { table: "SERVICES", what: service.vip.to_string(), limit: "services" });
         }
     }

@@ -97,6 +97,7 @@ impl Sizes {
             percpu("NEXTHOP", size_of::<abi::NextHop>(), abi::NEXT_HOPS),
             percpu("COUNTERS", size_of::<abi::Counter>(), abi::REASON_COUNTERS + 2 * self.services),
             percpu("BACKEND_COUNTERS", size_of::<abi::BackendCounter>(), self.backends),
+            percpu("NOTE", 8, 1),
             Shape { name: "EXCLUDED", kind: LPM_TRIE, key: 20, value: 1, entries: 1024, flags: NO_PREALLOC },
             Shape { name: "GRACE", kind: ARRAY_OF_MAPS, key: 4, value: 4, entries: 1, flags: 0 },
         ]
@@ -164,8 +165,8 @@ mod tests {
         let program = aya_obj::Object::parse(PROGRAM).unwrap();
         let compiled = program.maps.into_iter();
         let compiled: BTreeMap<_, _> = compiled
-            // Constants of the program itself; those are never pinned.
-            .filter(|(name, _)| !name.starts_with('.'))
+            // Constants of the program itself are never pinned, and its stages belong to it alone.
+            .filter(|(name, _)| !name.starts_with('.') && name != "STAGES")
             .map(|(name, m)| (name, (m.map_type(), m.key_size(), m.value_size(), m.map_flags())))
             .collect();
         assert_eq!(checked, compiled);

@@ -23,6 +23,7 @@ mod open;
 mod pins;
 mod program;
 mod restore;
+mod stages;
 mod sysctl;
 
 use std::sync::atomic::Ordering::SeqCst;
@@ -45,6 +46,7 @@ pub use self::netlink::{hardware_addresses, watch};
 pub use self::open::{Opened, detach, require_rights};
 pub use self::pins::{Lifetimes, PinSummary};
 pub use self::program::PROGRAM;
+pub use self::stages::prepare;
 
 /// The loaded, attached program and its maps. The agent's one task owns it; nobody else writes to it.
 pub struct Datapath {

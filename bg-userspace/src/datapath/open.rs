@@ -16,7 +16,7 @@ use super::maps::Maps;
 use super::netlink::Netlink;
 use super::pins::Pins;
 use super::restore::Past;
-use super::{Datapath, Error, attach, exclude, install, program, sysctl};
+use super::{Datapath, Error, attach, exclude, install, program, stages, sysctl};
 use crate::boundary;
 use crate::config::Config;
 use crate::journal::{self, Journal, Record};
@@ -102,6 +102,8 @@ impl Datapath {
         boundary::pass("installed");
         // The neighbours and routes of another day.
         maps.node().route_epoch.fetch_add(1, SeqCst);
+        let stages = stages::pin(&mut ebpf, &pins)?;
+        boundary::pass("stages pinned");
         for interface in &config.node.interfaces {
             attach::attach(&mut ebpf, &pins, &maps, netlink, interface, config.node.xdp_mode).await?;
             boundary::pass("attached");
@@ -111,6 +113,10 @@ impl Datapath {
                 attach::detach(&pins, &interface)?;
             }
         }
+        // Packets that the old program took are still in its stages.
+        grace.wait()?;
+        stages.remove_others(&pins)?;
+        boundary::pass("old stages removed");
         let mut deployments = Directory::new(&maps).installed();
         for deployment in &mut deployments {
             if let Some(wanted) = config.deployments.get(&deployment.name) {

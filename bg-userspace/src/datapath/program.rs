@@ -5,8 +5,8 @@ use std::path::Path;
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 
-use super::Error;
 use super::layout::Sizes;
+use super::{Error, stages};
 
 /// The kernel program, an ELF object for the BPF target.
 pub static PROGRAM: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bluegreen"));
@@ -23,7 +23,7 @@ pub(super) fn load(sizes: &Sizes, directory: &Path) -> Result<Ebpf, Error> {
     }
     let load = |loader: &mut EbpfLoader<'_>| -> Result<Ebpf, Box<dyn std::error::Error + Send + Sync>> {
         let mut ebpf = loader.load(PROGRAM)?;
-        program(&mut ebpf)?.load()?;
+        stages::prepare(&mut ebpf)?;
         Ok(ebpf)
     };
     load(loader.verifier_log_level(VerifierLogLevel::STATS)).map_err(|source| {
@@ -35,7 +35,15 @@ pub(super) fn load(sizes: &Sizes, directory: &Path) -> Result<Ebpf, Error> {
     })
 }
 
-/// The program's only entry point.
+/// The entry point.
 pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(ebpf.program_mut("bluegreen").ok_or("the object has no program `bluegreen`")?.try_into()?)
+    named(ebpf, "bluegreen")
+}
+
+/// One of the object's programs.
+pub(super) fn named<'e>(
+    ebpf: &'e mut Ebpf,
+    name: &str,
+) -> Result<&'e mut Xdp, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(ebpf.program_mut(name).ok_or_else(|| format!("the object has no program `{name}`"))?.try_into()?)
 }

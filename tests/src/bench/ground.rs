@@ -145,7 +145,8 @@ impl Ground {
             ring_stride: stride,
             ring_size: RING,
             other_ports: abi::other_ports::KERNEL,
-            pad: [0; 27],
+            affinity: 0,
+            pad: [0; 26],
         };
         for service in [service, Service { port: [0; 2], ..service }] {
             put_into(&maps.services, &service.vip, service.port, |old| old.state, service)?;

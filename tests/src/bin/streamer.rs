@@ -28,6 +28,9 @@ enum Command {
         /// Where to serve; may be given more than once.
         #[arg(long, required = true)]
         listen: Vec<SocketAddr>,
+        /// Where to answer datagrams; may be given more than once.
+        #[arg(long)]
+        echo: Vec<SocketAddr>,
         /// Where to answer GET /health.
         #[arg(long)]
         health: Option<SocketAddr>,
@@ -71,8 +74,8 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Serve { listen, health, name, version, log } => {
-            serve(Options { listen, health, name, version, log }).await
+        Command::Serve { listen, echo, health, name, version, log } => {
+            serve(Options { listen, echo, health, name, version, log }).await
         }
         Command::Load { target, connections, silent_third, source, pace_ms, churn_ms, json } => {
             let streams = Streams {

@@ -1,6 +1,6 @@
 //! The agent's configuration for a laboratory.
 
-use super::fleet::{HEALTH_PORT, PLAIN_PORT, STREAM_PORT};
+use super::fleet::{ECHO_PORT, HEALTH_PORT, LOOSE_PORT, PLAIN_PORT, STREAM_PORT};
 use super::nginx::HTTP_PORT;
 use super::topology::{Topology, VIP, VIP6};
 use super::{Environment, word};
@@ -19,6 +19,13 @@ pub const PLAIN: SocketAddrV4 = SocketAddrV4::new(VIP, 7001);
 /// The virtual address of the service `stream6`: the same servers, over IPv6.
 pub const STREAM6: SocketAddrV6 = SocketAddrV6::new(VIP6, 7000, 0, 0);
 
+/// The virtual address of the service `echo`: UDP, and its flows stay together.
+pub const ECHO: SocketAddrV4 = SocketAddrV4::new(VIP, 7002);
+/// The virtual address of the service `loose`: UDP, and every datagram stands for itself.
+pub const LOOSE: SocketAddrV4 = SocketAddrV4::new(VIP, 7003);
+/// The virtual address of the service `echo6`: the same as `echo`, over IPv6.
+pub const ECHO6: SocketAddrV6 = SocketAddrV6::new(VIP6, 7002, 0, 0);
+
 /// What a laboratory may want otherwise.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "services do not exclude each other")]
@@ -27,6 +34,8 @@ pub struct Settings {
     pub web: bool,
     /// Whether the service `stream6` is there beside `stream`.
     pub ipv6: bool,
+    /// Whether the services over UDP are there: `echo` and `loose`, and with IPv6 `echo6`.
+    pub udp: bool,
     /// Whether `stream` is probed by plain TCP on its own port, as if it had no health page.
     pub plain_probes: bool,
     /// Whether the service `plain` is there too: `stream` once more, probed by plain TCP.
@@ -51,6 +60,7 @@ impl Default for Settings {
         Self {
             web: false,
             ipv6: false,
+            udp: false,
             plain_probes: false,
             plain: false,
             pins: None,
@@ -93,6 +103,19 @@ idle_horizon = \"{horizon}\"
     }
     if settings.ipv6 {
         out += &service(topology, settings, "stream6", STREAM6.into(), STREAM_PORT, probes);
+    }
+    if settings.udp {
+        let probes = Probes::Http { port: HEALTH_PORT, paths: "[\"/health\"]" };
+        let mut udp = |name, vip, port, affinity| {
+            let text = service(topology, settings, name, vip, port, probes);
+            out += &text
+                .replace("ring_size", &format!("protocol = \"udp\"\naffinity = \"{affinity}\"\nring_size"));
+        };
+        udp("echo", ECHO.into(), ECHO_PORT, "flow");
+        udp("loose", LOOSE.into(), LOOSE_PORT, "none");
+        if settings.ipv6 {
+            udp("echo6", ECHO6.into(), ECHO_PORT, "flow");
+        }
     }
     out
 }

@@ -15,6 +15,11 @@ pub const PLAIN_PORT: u16 = 9002;
 /// Where it answers health checks.
 pub const HEALTH_PORT: u16 = 9001;
 
+/// Where it answers datagrams.
+pub const ECHO_PORT: u16 = 9003;
+/// Where it does once more, for a service without flow affinity.
+pub const LOOSE_PORT: u16 = 9004;
+
 /// A connection that a server accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -99,6 +104,8 @@ fn start(topology: &Topology, backend: &Backend) -> Result<Process> {
         .args(["--version", release(backend.environment)])
         .args(["--listen", &address(STREAM_PORT)])
         .args(["--listen", &address(PLAIN_PORT)])
+        .args(["--echo", &address(ECHO_PORT)])
+        .args(["--echo", &address(LOOSE_PORT)])
         .args(["--health", &address(HEALTH_PORT)])
         .arg("--log")
         .arg(topology.workdir.join(log_name(backend)))

@@ -126,7 +126,8 @@ pub fn service() -> Service {
         ring_stride: 1,
         ring_size: 1,
         other_ports: abi::other_ports::KERNEL,
-        pad: [0; 27],
+        affinity: 0,
+        pad: [0; 26],
     }
 }
 

@@ -6,7 +6,7 @@ mod icmp;
 
 use std::net::SocketAddr;
 
-use self::bytes::{TCP, add, link};
+use self::bytes::{TCP, UDP, add, link};
 pub use self::bytes::{checksum, covered, octets};
 pub use self::icmp::IcmpError;
 use super::world::{Backend, CLIENT, CLIENT_MAC, WAN_MAC, WEB, v6};
@@ -25,8 +25,19 @@ pub mod flags {
     pub const URG: u8 = 32;
 }
 
-/// A TCP segment in an IP packet in an Ethernet frame. Its addresses say which version of IP; the other
-/// version's fields are not looked at.
+/// What an IP packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// UDP without a checksum.
+    UdpUnsummed,
+}
+
+/// A TCP segment, or a UDP datagram, in an IP packet in an Ethernet frame. Its addresses say which version of
+/// IP; the fields of other headers are not looked at.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "they are the fields of the headers")]
 pub struct Segment {
@@ -48,6 +59,7 @@ pub struct Segment {
     pub flow_label: u32,
     /// Only IPv6.
     pub extensions: Vec<Extension>,
+    pub transport: Transport,
     pub source: SocketAddr,
     pub destination: SocketAddr,
     pub sequence: u32,
@@ -77,6 +89,7 @@ impl Segment {
             ip_options: Vec::new(),
             flow_label: 0,
             extensions: Vec::new(),
+            transport: Transport::Tcp,
             source: CLIENT,
             destination: WEB,
             sequence: 0x0102_0304,
@@ -88,6 +101,11 @@ impl Segment {
             ip_error: 0,
             tcp_error: 0,
         }
+    }
+
+    /// A datagram of the client to the first service, likewise.
+    pub fn datagram(payload: &[u8]) -> Self {
+        Self { transport: Transport::Udp, payload: payload.to_vec(), ..Self::to_service(0) }
     }
 
     /// The same segment over IPv6.
@@ -128,35 +146,35 @@ impl Segment {
     fn v4_bytes(&self) -> Vec<u8> {
         assert!(self.ip_options.len().is_multiple_of(4), "an IPv4 header is made of words");
         let header = 20 + self.ip_options.len();
-        let tcp = self.tcp_bytes();
+        let (protocol, inner) = self.inner();
         let mut ip = vec![0x40 | (header / 4) as u8, self.tos];
-        ip.extend(((header + tcp.len()) as u16).to_be_bytes());
+        ip.extend(((header + inner.len()) as u16).to_be_bytes());
         ip.extend(self.id.to_be_bytes());
         ip.extend(self.fragment.to_be_bytes());
-        ip.extend([self.ttl, TCP, 0, 0]);
+        ip.extend([self.ttl, protocol, 0, 0]);
         ip.extend(octets(self.source.ip()));
         ip.extend(octets(self.destination.ip()));
         ip.extend(&self.ip_options);
         let checksum = add(checksum(&ip), self.ip_error);
         ip[10..12].copy_from_slice(&checksum.to_be_bytes());
-        ip.extend(tcp);
+        ip.extend(inner);
         ip
     }
 
     fn v6_bytes(&self) -> Vec<u8> {
         let first = 6 << 28 | u32::from(self.tos) << 20 | self.flow_label;
-        let tcp = self.tcp_bytes();
+        let (protocol, inner) = self.inner();
         let length: usize = self.extensions.iter().map(|extension| extension.1.len()).sum();
         let mut ip = first.to_be_bytes().to_vec();
-        ip.extend(((length + tcp.len()) as u16).to_be_bytes());
-        ip.extend([self.extensions.first().map_or(TCP, |extension| extension.0), self.ttl]);
+        ip.extend(((length + inner.len()) as u16).to_be_bytes());
+        ip.extend([self.extensions.first().map_or(protocol, |extension| extension.0), self.ttl]);
         ip.extend(octets(self.source.ip()));
         ip.extend(octets(self.destination.ip()));
         for (i, Extension(_, bytes)) in self.extensions.iter().enumerate() {
-            ip.push(self.extensions.get(i + 1).map_or(TCP, |extension| extension.0));
+            ip.push(self.extensions.get(i + 1).map_or(protocol, |extension| extension.0));
             ip.extend(&bytes[1..]);
         }
-        ip.extend(tcp);
+        ip.extend(inner);
         ip
     }
 
@@ -169,6 +187,32 @@ impl Segment {
         bytes.extend(self.ip_bytes());
         bytes.extend(&self.padding);
         bytes
+    }
+
+    /// What the IP packet carries, and its number.
+    fn inner(&self) -> (u8, Vec<u8>) {
+        match self.transport {
+            Transport::Tcp => (TCP, self.tcp_bytes()),
+            Transport::Udp | Transport::UdpUnsummed => (UDP, self.udp_bytes()),
+        }
+    }
+
+    fn udp_bytes(&self) -> Vec<u8> {
+        let mut udp = Vec::new();
+        udp.extend(self.source.port().to_be_bytes());
+        udp.extend(self.destination.port().to_be_bytes());
+        udp.extend(((8 + self.payload.len()) as u16).to_be_bytes());
+        udp.extend([0, 0]);
+        udp.extend(&self.payload);
+        if self.transport == Transport::Udp {
+            let sum = checksum(&covered(self.source.ip(), self.destination.ip(), UDP, &udp));
+            let checksum = match add(sum, self.tcp_error) {
+                0 => 0xffff,
+                sum => sum,
+            };
+            udp[6..8].copy_from_slice(&checksum.to_be_bytes());
+        }
+        udp
     }
 
     fn tcp_bytes(&self) -> Vec<u8> {

@@ -10,6 +10,6 @@ mod tables;
 pub mod wire;
 pub mod world;
 
-pub use craft::{Segment, flags};
+pub use craft::{Segment, Transport, flags};
 pub use rig::{Action, Rig};
 pub use tables::Tables;

@@ -7,7 +7,7 @@ use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use bg_common::abi;
 use bg_common::reason::Reason;
-use bg_userspace::datapath::PROGRAM;
+use bg_userspace::datapath::{PROGRAM, prepare};
 
 use super::tables::{BUCKETS, DEPLOYMENTS, RECENT, Tables};
 use super::world;
@@ -70,8 +70,8 @@ impl Rig<'_> {
             .context("load the object")?;
         let mut tables = Tables { ebpf };
         let wan = index(namespace, "wan")?;
-        let program = program(&mut tables.ebpf)?;
-        program.load().context("load the program")?;
+        let program =
+            prepare(&mut tables.ebpf).map_err(anyhow::Error::from_boxed).context("load the program")?;
         // A test run takes a device as ingress only if XDP is on, on it.
         program.attach("wan", XdpMode::Driver).context("attach to wan")?;
         tables.fill(wan, world::WAN_MAC)?;

@@ -17,6 +17,8 @@ use rustix::time::{ClockId, clock_gettime};
 use super::craft::Mac;
 use super::world::{BACKENDS, SERVICES, V6_SERVICE, VIPS};
 
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// Slots in every ring of the cases.
 const RING: u32 = 5;
 /// Entries of `SERVICES` and `ENDPOINTS`.
@@ -82,14 +84,15 @@ impl Tables {
     fn service(&mut self, at: SocketAddr, id: u16, deployment: u16, other_ports: u8) -> Result<()> {
         let stride = ring::elements(RING);
         let mut bytes = key(at);
-        bytes.extend([6, abi::entry::USED]);
+        let protocol = if at.port() == 0 { 0 } else { TCP };
+        bytes.extend([protocol, abi::entry::USED]);
         bytes.extend(id.to_ne_bytes());
         bytes.extend(deployment.to_ne_bytes());
         bytes.extend((u32::from(id) * 3 * stride).to_ne_bytes());
         bytes.extend(stride.to_ne_bytes());
         bytes.extend(RING.to_ne_bytes());
         bytes.push(other_ports);
-        let place = self.free_place("SERVICES", at, 19)?;
+        let place = self.free_place("SERVICES", at, protocol, 19)?;
         self.put("SERVICES", place, &bytes)
     }
 
@@ -114,13 +117,48 @@ impl Tables {
         bytes.extend(address(vip.ip()));
         bytes.extend(backend.address.port().to_be_bytes());
         bytes.extend(vip.port().to_be_bytes());
-        bytes.extend([6, abi::entry::USED]);
+        bytes.extend([TCP, abi::entry::USED]);
         bytes.extend(id.to_ne_bytes());
         bytes.extend(backend.service.to_ne_bytes());
         bytes.extend(deployment.to_ne_bytes());
         bytes.extend([backend.environment, u8::from(excludes)]);
-        let place = self.free_place("ENDPOINTS", backend.address, 37)?;
+        let place = self.free_place("ENDPOINTS", backend.address, TCP, 37)?;
         self.put("ENDPOINTS", place, &bytes)
+    }
+
+    /// The first services of both versions of IP serve UDP too, from the same backends, with or without flow
+    /// affinity.
+    pub fn serve_udp(&mut self, flows: bool) -> Result<()> {
+        for number in [0, V6_SERVICE] {
+            let (at, _) = SERVICES[usize::from(number)];
+            let mut bytes = self.entry("SERVICES", at, 16, 19)?;
+            bytes[18] = UDP;
+            bytes[37] = if flows { abi::affinity::FLOW } else { 0 };
+            let place = self.free_place("SERVICES", at, UDP, 19)?;
+            self.put("SERVICES", place, &bytes)?;
+            for backend in BACKENDS.iter().filter(|backend| backend.service == number) {
+                let mut bytes = self.entry("ENDPOINTS", backend.address, 32, 37)?;
+                bytes[36] = UDP;
+                let place = self.free_place("ENDPOINTS", backend.address, UDP, 37)?;
+                self.put("ENDPOINTS", place, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The entry for TCP at this address, in a table whose entries have their ports and states there.
+    fn entry(&self, name: &str, at: SocketAddr, port: usize, state: usize) -> Result<Vec<u8>> {
+        let wanted = key(at);
+        for place in places(at, TCP) {
+            let bytes = self.line(name, place)?;
+            if bytes[..16] == wanted[..16]
+                && bytes[port..port + 2] == wanted[16..]
+                && bytes[state] == abi::entry::USED
+            {
+                return Ok(bytes.to_vec());
+            }
+        }
+        anyhow::bail!("{at} is not in {name}")
     }
 
     /// From now on `EXCLUDED` is consulted for replies of this backend, and holds this prefix.
@@ -137,7 +175,7 @@ impl Tables {
     pub fn remove_endpoint(&mut self, id: u16) -> Result<()> {
         let at = BACKENDS[usize::from(id)].address;
         let wanted = key(at);
-        for place in places(at) {
+        for place in places(at, TCP) {
             let mut bytes = self.line("ENDPOINTS", place)?;
             if bytes[..16] == wanted[..16] && bytes[32..34] == wanted[16..] && bytes[37] == abi::entry::USED {
                 bytes[37] = abi::entry::REMOVED;
@@ -224,8 +262,8 @@ impl Tables {
     }
 
     /// The first place for a key whose entry's byte `state` says that nothing was ever there.
-    fn free_place(&self, name: &str, at: SocketAddr, state: usize) -> Result<u32> {
-        for place in places(at) {
+    fn free_place(&self, name: &str, at: SocketAddr, protocol: u8, state: usize) -> Result<u32> {
+        for place in places(at, protocol) {
             if self.line(name, place)?[state] == abi::entry::EMPTY {
                 return Ok(place);
             }
@@ -240,8 +278,8 @@ fn now() -> u32 {
     ticks(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
 }
 
-fn places(at: SocketAddr) -> impl Iterator<Item = u32> {
-    let start = service::place(&Address(address(at.ip())), at.port().to_be_bytes(), 6);
+fn places(at: SocketAddr, protocol: u8) -> impl Iterator<Item = u32> {
+    let start = service::place(&Address(address(at.ip())), at.port().to_be_bytes(), protocol);
     (0..service::PROBES).map(move |probe| start.wrapping_add(probe) & (ENTRIES - 1))
 }
 

@@ -1,7 +1,7 @@
 //! The server: says who it is, turns bytes around, and keeps a log of whom it accepted.
 
 use super::frame::{Banner, answer, framed, read};
-use super::health;
+use super::{echo, health};
 use crate::lab::clock::realtime_ns;
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -21,6 +21,8 @@ use tokio::sync::mpsc::{Sender, channel};
 pub struct Options {
     /// Where it serves streams.
     pub listen: Vec<SocketAddr>,
+    /// Where it answers datagrams.
+    pub echo: Vec<SocketAddr>,
     /// Where it answers `GET /health`.
     pub health: Option<SocketAddr>,
     /// Its name; what comes before the dash is its environment.
@@ -36,6 +38,9 @@ pub async fn serve(options: Options) -> Result<()> {
     let (arrivals, mut arrived) = channel(64);
     for address in &options.listen {
         tokio::spawn(accept(bind(*address).await?, arrivals.clone()));
+    }
+    for address in &options.echo {
+        echo::serve(*address, options.name.clone()).await?;
     }
     let healthy = Arc::new(AtomicBool::new(true));
     if let Some(address) = options.health {

@@ -10,9 +10,9 @@ use super::form::{length, nth, segment};
 use super::moves::{Move, Stage, moves};
 use super::pair::Sent;
 use super::random::Random;
-use super::world::{BACKENDS, CLIENTS, Device, SERVICES, V6_SERVICE};
+use super::world::{BACKENDS, CLIENTS, DATAGRAMS, Device, SERVICES, V6_SERVICE};
 use crate::packets::Action;
-use crate::packets::craft::{Segment, flags};
+use crate::packets::craft::{Segment, Transport, flags};
 use crate::packets::world::v6_ip;
 
 use Move::{
@@ -27,6 +27,8 @@ pub(super) struct Connection {
     /// Number of its service.
     pub(super) service: u16,
     client: SocketAddr,
+    /// It is a flow of datagrams, and what it does is no more than their payload.
+    datagrams: bool,
     isn: u32,
     server_isn: u32,
     /// Bytes that the client has sent, and the server.
@@ -61,6 +63,7 @@ impl Connection {
         Self {
             service,
             client,
+            datagrams: DATAGRAMS.iter().any(|(other, _)| *other == service) && random.permille(350),
             isn: random.word(),
             server_isn: random.word(),
             sent: 0,
@@ -80,7 +83,11 @@ impl Connection {
         if random.permille(over) {
             let fresh = Self::new(random);
             let same = random.permille(350);
-            *self = if same { Self { service: self.service, client: self.client, ..fresh } } else { fresh };
+            *self = if same {
+                Self { service: self.service, client: self.client, datagrams: self.datagrams, ..fresh }
+            } else {
+                fresh
+            };
         }
         self.make(random.weighted(moves(self.stage)), random)
     }
@@ -114,6 +121,14 @@ impl Connection {
             self.reply(wish, backend, random)
         } else {
             self.request(if by_server { Syn } else { wish }, random)
+        }
+    }
+
+    fn transport(&self, random: &mut Random) -> Transport {
+        match self.datagrams {
+            false => Transport::Tcp,
+            true if random.permille(150) => Transport::UdpUnsummed,
+            true => Transport::Udp,
         }
     }
 
@@ -181,6 +196,7 @@ impl Connection {
         let acknowledgement = self.server_isn.wrapping_add(1).wrapping_add(self.replied);
         let device = if random.permille(950) { Device::Wan } else { random.pick(&Device::ALL) };
         let segment = Segment {
+            transport: self.transport(random),
             source: self.client,
             destination: SERVICES[usize::from(self.service)].at,
             sequence,
@@ -219,6 +235,7 @@ impl Connection {
         let from = BACKENDS[usize::from(backend)];
         let device = if random.permille(950) { from.device } else { random.pick(&Device::ALL) };
         let segment = Segment {
+            transport: self.transport(random),
             source: from.at,
             destination: self.client,
             sequence,

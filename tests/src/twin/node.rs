@@ -14,7 +14,8 @@ use bg_ebpf::packet::Macs;
 use bg_userspace::config::Limits;
 
 use super::world::{
-    self, BACKENDS, DEPLOYMENTS, Device, EXCLUDED, EXCLUDING, REMOVED, RING, SERVICES, VIPS, Way, ways,
+    self, BACKENDS, DATAGRAMS, DEPLOYMENTS, Device, EXCLUDED, EXCLUDING, REMOVED, RING, SERVICES, VIPS, Way,
+    ways,
 };
 
 /// Buckets of `PINS`: few, so that they get full.
@@ -26,6 +27,7 @@ const RECENT: u32 = 128;
 /// `BACKENDS` has room for so many.
 const ROOM: u32 = 32;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// The limits that give the kernel's maps the same sizes.
 pub(super) fn limits(buckets: u32) -> Limits {
@@ -55,13 +57,17 @@ pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
         host.add_service(abi::Service {
             vip: world::address(vip),
             port: [0; 2],
+            protocol: 0,
             other_ports: policy,
             ..entry_of(0)
         });
     }
+    for (id, affinity) in DATAGRAMS {
+        host.add_service(abi::Service { protocol: UDP, affinity, ..entry_of(id) });
+    }
     for (id, backend) in (0..).zip(BACKENDS) {
         let service = SERVICES[usize::from(backend.service)];
-        host.add_endpoint(Endpoint {
+        let endpoint = Endpoint {
             address: world::address(backend.at.ip()),
             vip: world::address(service.at.ip()),
             port: backend.at.port().to_be_bytes(),
@@ -74,7 +80,11 @@ pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
             environment: backend.environment,
             excludes: u8::from(EXCLUDING.contains(&backend.service)),
             pad: [0; 18],
-        });
+        };
+        host.add_endpoint(endpoint);
+        if DATAGRAMS.iter().any(|(service, _)| *service == backend.service) {
+            host.add_endpoint(Endpoint { protocol: UDP, ..endpoint });
+        }
     }
     let excluded = EXCLUDED.map(|(prefix, length)| (world::address(prefix), world::length(prefix, length)));
     host.excluded.extend(excluded);
@@ -134,7 +144,8 @@ pub(super) fn entry_of(id: u16) -> abi::Service {
         ring_stride: stride,
         ring_size: RING as u32,
         other_ports: abi::other_ports::KERNEL,
-        pad: [0; 27],
+        affinity: 0,
+        pad: [0; 26],
     }
 }
 

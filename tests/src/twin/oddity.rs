@@ -143,7 +143,13 @@ fn edit(oddity: Oddity, bytes: &mut Vec<u8>, extensions: usize, random: &mut Ran
             bytes[if v6 { IP + 6 } else { IP + 9 }] =
                 random.pick(&[0, 1, 4, 6, 17, 41, 43, 44, 50, 51, 58, 59, 60, 132, 135]);
         }
-        TcpLength => bytes[tcp + 12] = random.byte(),
+        // Of a header of TCP, or of a datagram.
+        TcpLength => {
+            let at = if random.permille(500) { tcp + 12 } else { tcp + 5 };
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = random.byte();
+            }
+        }
         HeaderLength if !v6 => bytes[IP] = 0x40 | random.byte() & 15,
         HeaderLength | Version => bytes[IP] = random.byte(),
         TotalLength => {

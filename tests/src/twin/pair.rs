@@ -10,7 +10,7 @@ use bg_common::control::{Control, Phase};
 use bg_common::reason::Reason;
 use bg_common::tables::{Tables as _, ticks};
 use bg_ebpf::host::{Buffer, Host};
-use bg_ebpf::{path, verdict};
+use bg_ebpf::verdict;
 use bg_userspace::datapath::PROGRAM;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -124,11 +124,12 @@ impl<'n> Pair<'n> {
         self.host.tables.nanoseconds.store(after, SeqCst);
         let phase = phase(self.host.tables.control(packet.deployment), ticks(after));
         let mut buffer = Buffer::new(&packet.bytes, packet.interface);
-        let action = match path::run(&self.host, &mut buffer) {
+        let action = match self.host.receive(&mut buffer) {
             verdict::Action::Pass => Action::Pass,
             verdict::Action::Drop => Action::Drop,
             verdict::Action::Transmit => Action::Tx,
             verdict::Action::Redirect(_) => Action::Redirect,
+            verdict::Action::Enter(stage) => unreachable!("{stage:?} was entered"),
         };
         let host = Sent { action, bytes: buffer.bytes().to_vec() };
         let reason = self.compare(&host, &sent).map_err(|difference| self.difference(difference))?;

@@ -31,12 +31,16 @@ struct Seen {
     reasons: BTreeMap<u8, u64>,
 }
 
-/// No test run ends for one of these reasons.
-const UNREACHABLE: [(Reason, &str); 1] = [(
-    Reason::Failed,
-    "a test run leaves more room in front of a packet than an answer takes, cuts what it is told to, and the \
-     routing table answers every question of a device that forwards",
-)];
+/// No test run ends for one of these reasons, over these versions of IP.
+const UNREACHABLE: [(Reason, &[&str], &str); 2] = [
+    (
+        Reason::Failed,
+        &NAMES,
+        "a test run leaves more room in front of a packet than an answer takes, cuts what it is told to, and the \
+         routing table answers every question of a device that forwards",
+    ),
+    (Reason::NoChecksum, &[NAMES[V4]], "over IPv4 a datagram need not have one"),
+];
 
 const PHASES: [Phase; 4] = [Phase::Off, Phase::Steady, Phase::Drain, Phase::Seal];
 
@@ -52,7 +56,8 @@ impl Tally {
         *seen.reasons.entry(reason as u8).or_default() += 1;
         if ruled(reason) {
             seen.phases[phase as usize] += 1;
-            self.walked += u64::from(version == V6 && ip.get(6).is_some_and(|next| *next != TCP));
+            self.walked +=
+                u64::from(version == V6 && ip.get(6).is_some_and(|next| ![TCP, UDP].contains(next)));
         }
     }
 
@@ -68,7 +73,8 @@ impl Tally {
             }
             for &reason in Reason::ALL {
                 let count = seen.of(reason);
-                let unreachable = UNREACHABLE.iter().any(|(other, _)| *other == reason);
+                let unreachable =
+                    UNREACHABLE.iter().any(|(other, over, _)| *other == reason && over.contains(&name));
                 if if unreachable { count > 0 } else { count < least } {
                     gaps.push(format!("{} over {name}: {count}", reason.name()));
                 }
@@ -104,6 +110,7 @@ const V4: usize = 0;
 const V6: usize = 1;
 const NAMES: [&str; 2] = ["IPv4", "IPv6"];
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// Whether such packets went through the rule.
 const fn ruled(reason: Reason) -> bool {

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use bg_common::abi::{Address, BackendId, NO_BACKEND};
+use bg_common::abi::{Address, BackendId, NO_BACKEND, affinity};
 
 pub use super::devices::{build, silence};
 pub use super::ways::{Way, ways};
@@ -114,6 +114,9 @@ pub const SERVICES: [Service; 8] = {
     }
     both
 };
+/// Services that speak UDP too, from the same backends, and their affinity.
+pub const DATAGRAMS: [(u16, u8); 4] =
+    [(0, affinity::FLOW), (1, 0), (V6_SERVICE, affinity::FLOW), (V6_SERVICE + 1, 0)];
 /// The first service of IPv6.
 pub const V6_SERVICE: u16 = V4_SERVICES.len() as u16;
 /// The first backend of IPv6.

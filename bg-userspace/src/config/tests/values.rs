@@ -53,7 +53,9 @@ fn bad_limits_are_refused() {
 
 #[test]
 fn bad_service_values_are_refused() {
-    refused(WEB, "protocol = \"udp\"", "not supported", "\"tcp\"");
+    refused(WEB, "protocol = \"quic\"", "not supported", "\"tcp\", \"udp\"");
+    refused(WEB, "protocol = \"udp\"", "on which TCP port", "add `port`");
+    refused(WEB, "affinity = \"none\"", "stays with its backend", "protocol = \"udp\"");
     refused(WEB, "mode = \"dsr\"", "not supported", "\"nat\"");
     refused(WEB, "other_ports = \"pass\"", "not supported", "\"kernel\", \"drop\"");
     refused(WEB, "idle_timeout = \"0s\"", "out of bounds", "from 1s");

@@ -6,6 +6,7 @@ use super::Mac;
 
 pub(super) const ICMP: u8 = 1;
 pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 pub(super) const ICMP_V6: u8 = 58;
 
 /// An address as it lies in a packet.

@@ -5,11 +5,17 @@
 mod v4;
 mod v6;
 
+use core::cell::Cell;
+
+use bg_common::reason::Reason;
+use bg_common::stage::Stage;
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use crate::checksum::Sum;
+use crate::kernel::{Kernel, Note};
 use crate::packet::{Field as _, Frame, Macs, Packet, Wire};
 use crate::parse::{self, IPV4};
+use crate::verdict::{self, Action, Outcome};
 
 /// What a client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +42,38 @@ trait Report: Wire + Copy {
     fn write(&self, error: Error, quote: u16, frame: Frame<'_>) -> Option<()>;
 }
 
+/// Leaves word of why the packet, not yet rewritten, is answered; for [`run`].
+#[inline(always)]
+pub(crate) fn enter<K: Kernel>(kernel: &K, outcome: Outcome) -> Action {
+    if let Some(note) = kernel.note() {
+        note.set(Note { reason: outcome.reason as u32, detail: outcome.detail });
+    }
+    Action::Enter(Stage::Answer)
+}
+
+/// [`Stage::Answer`].
+#[inline(always)]
+pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
+    const TIME_EXCEEDED: u32 = Reason::TimeExceeded as u32;
+    const TOO_BIG: u32 = Reason::FragmentationNeeded as u32;
+    let ingress = packet.interface();
+    let bytes = packet.frame().len() as u64;
+    let told = match kernel.note().map(Cell::get) {
+        Some(Note { reason: TIME_EXCEEDED, .. }) => Some((Reason::TimeExceeded, Error::TimeExceeded)),
+        Some(Note { reason: TOO_BIG, detail }) => Some((Reason::FragmentationNeeded, Error::TooBig(detail))),
+        _ => None,
+    };
+    let outcome = match told {
+        Some((reason, error)) if answer(packet, error).is_some() => Outcome { reason, detail: ingress },
+        _ => Reason::Failed.into(),
+    };
+    verdict::conclude(kernel, ingress, bytes, outcome)
+}
+
 /// Turns a client's packet, not yet rewritten, into the error about it, ready to leave by the way it
 /// came. `None`: the packet could not be changed and is of no more use.
 #[inline(always)]
-pub(crate) fn answer<P: Packet>(packet: &mut P, error: Error) -> Option<()> {
+fn answer<P: Packet>(packet: &mut P, error: Error) -> Option<()> {
     if parse::link(packet.frame())?.ethertype == IPV4 {
         turn::<Ipv4Hdr, P>(packet, error)
     } else {

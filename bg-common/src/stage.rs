@@ -1,0 +1,13 @@
+//! The stages: parts of the packet path that are programs of their own, entered by a tail call. The verifier
+//! looks at each by itself, each has a stack of its own, and what most packets need stays small.
+
+use crate::catalogue::catalogue;
+
+catalogue! {
+    /// A stage behind the entry point: its place in `STAGES`, the name of its program, what comes there.
+    Stage {
+        V6 = 0, "bg_v6", "IPv6.";
+        Udp = 1, "bg_udp", "UDP, over either version of IP.";
+        Answer = 2, "bg_answer", "A packet that its sender is told about: why, and what is told, is in `NOTE`.";
+    }
+}

@@ -1,0 +1,68 @@
+//! The stages of the program, which its entry point goes on to by tail calls. They hang on a map that belongs to
+//! this one program: its successor has another, so that no packet goes through parts of both. The kernel empties
+//! such a map when nobody holds it any more, and packets must not need the agent, so that it is pinned.
+
+use std::path::PathBuf;
+
+use aya::Ebpf;
+use aya::maps::{Map, ProgramArray};
+use aya::programs::Xdp;
+use bg_common::stage::Stage;
+
+use super::bpffs::PinDirectory;
+use super::{Error, program};
+
+/// Maps of stages are pinned under this; the number of the program that they belong to follows.
+const STAGES: &str = "stages-";
+/// The map in the program.
+const MAP: &str = "STAGES";
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Has the kernel verify all programs of an object, and connects the stages to the entry point.
+///
+/// # Errors
+/// When the kernel refuses one, or the object is not the program.
+pub fn prepare(ebpf: &mut Ebpf) -> Result<&mut Xdp, Source> {
+    let mut loaded = Vec::new();
+    for &stage in Stage::ALL {
+        let program = program::named(ebpf, stage.name())?;
+        program.load()?;
+        loaded.push((stage, program.fd()?.try_clone()?));
+    }
+    let mut stages: ProgramArray<_> =
+        ebpf.map_mut(MAP).ok_or("the object has no map of stages")?.try_into()?;
+    for (stage, program) in loaded {
+        stages.set(stage as u32, &program, 0)?;
+    }
+    let entry = program::program(ebpf)?;
+    entry.load()?;
+    Ok(entry)
+}
+
+/// Pins the map of a prepared program's stages. It is not in use yet.
+pub(super) fn pin(ebpf: &mut Ebpf, pins: &PinDirectory) -> Result<Pinned, Error> {
+    let fail = |source: Source| Error::Map { name: MAP, act: "pinning", source };
+    let program = program::program(ebpf).map_err(fail)?.info().map_err(|e| fail(e.into()))?.id();
+    let path = pins.path().join(format!("{STAGES}{program}"));
+    let map: Option<&Map> = ebpf.map(MAP);
+    map.ok_or_else(|| fail("it is not there".into()))?.pin(&path).map_err(|e| fail(e.into()))?;
+    Ok(Pinned(path))
+}
+
+/// The pinned stages of the program that is to be on all interfaces.
+pub(super) struct Pinned(PathBuf);
+
+impl Pinned {
+    /// Removes the stages of all other programs, which no packet is in any more.
+    pub(super) fn remove_others(&self, pins: &PinDirectory) -> Result<(), Error> {
+        for path in pins.pinned(STAGES)?.into_iter().filter(|path| *path != self.0) {
+            std::fs::remove_file(&path).map_err(|source| Error::File {
+                act: "removing pin",
+                path,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}
