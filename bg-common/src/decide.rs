@@ -4,7 +4,7 @@
 //! A connection with no state belongs to base. Only connections opened since a switch need a pin. When a
 //! pin cannot be written, the connection goes to base.
 
-use crate::abi::{BackendId, Service, live};
+use crate::abi::{BackendId, Service, affinity, live};
 use crate::census;
 use crate::control::{Control, Environment, Phase};
 use crate::flow::Flow;
@@ -18,6 +18,9 @@ use crate::tables::{Tables, Word};
 
 pub mod datagram;
 mod open;
+
+/// IP protocol number of UDP.
+const UDP: u8 = 17;
 
 /// What the rule needs to know of a TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +151,34 @@ pub fn reply<T: Tables>(
         let new = Meta::new(0, service, environment as u16);
         census::note(tables, deployment, flow, new, Direction::Return, segment);
     }
+}
+
+/// The backend that a flow belongs to, for messages about it. It changes nothing.
+///
+/// # Errors
+/// The reason why there is none.
+#[inline(always)]
+pub fn owner<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<BackendId, Reason> {
+    let control = tables.control(service.deployment);
+    let slot = ring::slot(flow.hash, service.ring_size);
+    let here = Situation { tables, service, flow, segment: &Segment::ACK, control, slot };
+    match control.phase() {
+        Phase::Off => return Err(Reason::NotReady),
+        Phase::Steady => {}
+        // Datagrams that stand for themselves.
+        _ if service.protocol == UDP && service.affinity & affinity::FLOW == 0 => {
+            return here.ring(control.current().slot);
+        }
+        // An established connection before one that may become it.
+        Phase::Drain | Phase::Seal => {
+            if let Some(pin) = pin::find(tables, flow)
+                && let Some((hold, _)) = here.living(pin.established()).or_else(|| here.living(pin.half()))
+            {
+                return Ok(here.held(hold));
+            }
+        }
+    }
+    here.base()
 }
 
 /// [`Hold::covers`], and how it could be wrong.

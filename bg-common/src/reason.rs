@@ -38,7 +38,7 @@ reasons! {
     FragmentationNeeded = 3, Send, "fragmentation_needed", "Larger than the way out takes: the client is told so.";
     ForwardedByKernel = 4, Pass, "forwarded_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the backend.";
     ReturnedByKernel = 5, Pass, "returned_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the client.";
-    OtherProtocol = 6, Pass, "other_protocol", "Neither TCP nor UDP, or behind IPv6 headers that are the kernel's business.";
+    OtherProtocol = 6, Pass, "other_protocol", "Neither TCP nor UDP nor ICMP about them, or behind IPv6 headers that are the kernel's business.";
     ForeignMac = 7, Pass, "foreign_mac", "Not addressed to this interface, or to many.";
     NotService = 8, Pass, "not_service", "Neither to a service nor from a backend.";
     Excluded = 9, Pass, "excluded", "From a backend to a prefix that speaks to it directly.";
@@ -47,6 +47,9 @@ reasons! {
     ReturnTtl = 12, Pass, "return_ttl", "From a backend with its TTL or hop limit over: the kernel tells the backend.";
     LaterFragment = 13, Pass, "later_fragment", "A fragment without ports.";
     ReturnTooBig = 14, Pass, "return_too_big", "From a backend and larger than the way out takes: the kernel tells the backend.";
+    Echoed = 15, Send, "echoed", "An echo request to a VIP, answered.";
+    ErrorForwarded = 16, Send, "error_forwarded", "An ICMP error about a reply, sent to the backend whose reply it was.";
+    ErrorReturned = 17, Send, "error_returned", "An ICMP error about a request, sent to the client whose request it was.";
     Truncated = 20, Drop, "truncated", "Cut inside a header.";
     BadHeader = 21, Drop, "bad_header", "Wrong version, header length or total length.";
     BadFlags = 22, Drop, "bad_flags", "TCP flags that no connection has.";
@@ -59,6 +62,8 @@ reasons! {
     NoRoute = 29, Drop, "no_route", "No route to the backend or client.";
     Failed = 30, Drop, "failed", "The kernel refused an act of the program.";
     NoChecksum = 31, Drop, "no_checksum", "UDP over IPv6 without a checksum.";
+    ShortQuote = 32, Drop, "short_quote", "An ICMP error to a VIP that does not quote the ports.";
+    ErrorTtl = 33, Drop, "error_ttl", "An ICMP error with its TTL or hop limit over.";
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ catalogue! {
     Stage {
         V6 = 0, "bg_v6", "IPv6.";
         Udp = 1, "bg_udp", "UDP, over either version of IP.";
-        Answer = 2, "bg_answer", "A packet that its sender is told about: why, and what is told, is in `NOTE`.";
+        Icmp = 2, "bg_icmp", "ICMP, over either version of IP.";
+        Answer = 3, "bg_answer", "A packet that its sender is told about: why, and what is told, is in `NOTE`.";
     }
 }

@@ -25,6 +25,13 @@ impl Change {
         Self(self.0 + (sum & 0xffff) + (sum >> 16))
     }
 
+    /// This change and that one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The first of two bytes at an even offset becomes one less, `times` times.
     #[must_use]
     #[inline(always)]

@@ -18,7 +18,7 @@ use bg_common::tables::{Line, Tables};
 use crate::kernel::{Answer, Kernel, Note, Query};
 use crate::packet::{Frame, Packet};
 use crate::verdict::Action;
-use crate::{answer, path};
+use crate::{answer, icmp, path};
 
 /// A node in plain memory.
 #[derive(Debug)]
@@ -120,6 +120,7 @@ impl Host {
             action = match stage {
                 Stage::V6 => path::run_v6(self, packet),
                 Stage::Udp => path::run_udp(self, packet),
+                Stage::Icmp => icmp::run(self, packet),
                 Stage::Answer => answer::run(self, packet),
             };
         }

@@ -12,6 +12,7 @@ pub mod answer;
 pub mod checksum;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
+pub mod icmp;
 mod ip;
 pub mod kernel;
 mod nexthop;

@@ -14,7 +14,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use bg_ebpf::packet::{Frame, Packet};
 use bg_ebpf::verdict::Action;
-use bg_ebpf::{answer, path};
+use bg_ebpf::{answer, icmp, path};
 
 use maps::Maps;
 
@@ -47,6 +47,7 @@ macro_rules! stages {
 stages! {
     bg_v6 = path::run_v6;
     bg_udp = path::run_udp;
+    bg_icmp = icmp::run;
     bg_answer = answer::run;
 }
 

@@ -11,6 +11,10 @@ const VLAN: u16 = 0x8100_u16.to_be();
 const VLAN_SERVICE: u16 = 0x88a8_u16.to_be();
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
+/// IP protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// IP protocol number of ICMP for IPv6.
+pub const ICMP_V6: u8 = 58;
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
 

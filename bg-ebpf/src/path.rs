@@ -18,7 +18,7 @@ use crate::kernel::{Answer, Kernel, Query};
 use crate::nexthop;
 use crate::ours;
 use crate::packet::{Macs, Packet};
-use crate::parse::{self, IPV4, IPV6, Link, Shape, UDP};
+use crate::parse::{self, ICMP, ICMP_V6, IPV4, IPV6, Link, Shape, UDP};
 use crate::transport::Transport;
 use crate::verdict::{self, Action, Outcome};
 
@@ -63,20 +63,22 @@ fn arrive<'p, K: Kernel, P: Packet>(
 }
 
 /// A packet's circumstances.
-struct Arrival<'k, K> {
-    kernel: &'k K,
+pub(crate) struct Arrival<'k, K> {
+    pub(crate) kernel: &'k K,
     /// The interface.
-    ingress: u32,
+    pub(crate) ingress: u32,
     /// Length of the frame.
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl<K: Kernel> Arrival<'_, K> {
     /// What is done with the packet.
     #[inline(always)]
-    fn end(&self, (Ok(outcome) | Err(outcome)): End) -> Action {
+    pub(crate) fn end(&self, (Ok(outcome) | Err(outcome)): End) -> Action {
         match outcome.reason {
-            Reason::OtherProtocol if outcome.detail == u32::from(UDP) => Action::Enter(Stage::Udp),
+            Reason::OtherProtocol if outcome.detail == UDP.into() => Action::Enter(Stage::Udp),
+            Reason::OtherProtocol if outcome.detail == ICMP.into() => Action::Enter(Stage::Icmp),
+            Reason::OtherProtocol if outcome.detail == ICMP_V6.into() => Action::Enter(Stage::Icmp),
             Reason::TimeExceeded | Reason::FragmentationNeeded => answer::enter(self.kernel, outcome),
             _ => verdict::conclude(self.kernel, self.ingress, self.bytes, outcome),
         }
@@ -92,7 +94,7 @@ struct Headers<'p, I, T> {
 }
 
 /// `Ok` is a packet that the program has rewritten to be sent.
-type End = Result<Outcome, Outcome>;
+pub(crate) type End = Result<Outcome, Outcome>;
 
 /// Tells our packets from all others.
 #[inline(always)]
@@ -245,7 +247,7 @@ fn back<I: Ip, T: Transport, K: Kernel>(
 
 /// The next hop of the packet as it will be.
 #[inline(always)]
-fn way<I: Ip, K: Kernel>(
+pub(crate) fn way<I: Ip, K: Kernel>(
     arrival: &Arrival<'_, K>,
     ip: &I,
     source: impl FnOnce() -> Address,

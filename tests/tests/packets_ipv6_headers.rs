@@ -49,7 +49,7 @@ fn other_headers_are_the_kernels() {
             vec![options(NO_NEXT, 8)],
             vec![options(135, 8)],
             vec![options(253, 8)],
-            vec![options(58, 8)],                          // neighbour discovery and the like
+            vec![options(58, 8)], // neighbour discovery and the like
             vec![options(HOP_BY_HOP, 8), options(58, 24)], // MLD
         ];
         for extensions in chains {

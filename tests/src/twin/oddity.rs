@@ -194,6 +194,7 @@ fn icmp(segment: &Segment, random: &mut Random) -> Vec<u8> {
         tags: segment.tags.clone(),
         vip: segment.source.ip(),
         client: segment.destination.ip(),
+        ttl: random.pick(&[64, 64, 64, 2, 1]),
         kind,
         code,
         rest: [0, 0, 5, 0],

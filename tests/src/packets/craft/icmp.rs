@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::bytes::{ICMP, ICMP_V6, checksum, covered, link, octets};
 use super::{Mac, Segment};
 
-/// An ICMP error from `vip` to `client` that quotes the start of an IP packet.
+/// An ICMP message from `vip` to `client`; an error quotes the start of an IP packet.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "they are the fields of the headers")]
 pub struct IcmpError {
@@ -14,6 +14,8 @@ pub struct IcmpError {
     pub tags: Vec<[u8; 4]>,
     pub vip: IpAddr,
     pub client: IpAddr,
+    /// TTL, or hop limit.
+    pub ttl: u8,
     pub kind: u8,
     pub code: u8,
     /// The four bytes after the checksum.
@@ -37,6 +39,7 @@ impl IcmpError {
             tags: segment.tags.clone(),
             vip: segment.destination.ip(),
             client: segment.source.ip(),
+            ttl: 64,
             kind,
             code,
             rest,
@@ -54,7 +57,7 @@ impl IcmpError {
         let sum = if self.vip.is_ipv4() {
             let mut ip = vec![0x45, 0xc0];
             ip.extend(((20 + icmp.len()) as u16).to_be_bytes());
-            ip.extend([0, 0, 0x40, 0, 64, ICMP, 0, 0]);
+            ip.extend([0, 0, 0x40, 0, self.ttl, ICMP, 0, 0]);
             ip.extend(ends);
             let sum = checksum(&ip);
             ip[10..12].copy_from_slice(&sum.to_be_bytes());
@@ -63,7 +66,7 @@ impl IcmpError {
         } else {
             bytes.extend([0x60, 0, 0, 0]);
             bytes.extend((icmp.len() as u16).to_be_bytes());
-            bytes.extend([ICMP_V6, 64]);
+            bytes.extend([ICMP_V6, self.ttl]);
             bytes.extend(ends);
             checksum(&covered(self.vip, self.client, ICMP_V6, &icmp))
         };
