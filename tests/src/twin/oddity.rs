@@ -24,8 +24,10 @@ enum Oddity {
     /// Of IPv4, or headers of IPv6 that are not walked.
     Options,
     Tags,
-    /// An ICMP error about it, from somebody on its way.
+    /// An ICMP error about what its receiver has sent, from somebody on the way.
     Icmp,
+    /// An echo request, or reply.
+    Echo,
     Checksums,
     TcpLength,
     HeaderLength,
@@ -37,11 +39,11 @@ enum Oddity {
 }
 
 use Oddity::{
-    Anything, Bytes, Checksums, Cut, Destination, EtherType, Flags, Fragment, HeaderLength, Icmp,
+    Anything, Bytes, Checksums, Cut, Destination, Echo, EtherType, Flags, Fragment, HeaderLength, Icmp,
     LaterFragment, Mac, Options, Port, Protocol, Source, Tags, TcpLength, TotalLength, Ttl, Version,
 };
 
-const ODDITIES: [(u32, Oddity); 21] = [
+const ODDITIES: [(u32, Oddity); 22] = [
     (14, Flags),
     (34, Ttl),
     (11, Source),
@@ -54,7 +56,8 @@ const ODDITIES: [(u32, Oddity); 21] = [
     (7, LaterFragment),
     (6, Options),
     (6, Tags),
-    (3, Icmp),
+    (60, Icmp),
+    (16, Echo),
     (4, Checksums),
     (3, TcpLength),
     (2, HeaderLength),
@@ -107,6 +110,7 @@ pub(super) fn spoil(step: &Step, random: &mut Random) -> Vec<u8> {
             segment.payload.truncate(100);
         }
         Icmp => return icmp(&segment, random),
+        Echo => return echo(&segment, random),
         Tags => {
             let tag = |random: &mut Random| {
                 let [a, b] = random.pick(&[[0x81, 0], [0x88, 0xa8]]);
@@ -178,29 +182,46 @@ fn edit(oddity: Oddity, bytes: &mut Vec<u8>, extensions: usize, random: &mut Ran
     }
 }
 
-/// A router tells the sender about it: it was too large, or ran out of hops.
+/// A router tells its receiver about what that has sent: it was too large, or ran out of hops. It quotes all of it
+/// or less.
 fn icmp(segment: &Segment, random: &mut Random) -> Vec<u8> {
-    let (kinds, quote) = match segment.destination {
-        SocketAddr::V4(_) => ([(3, 4), (11, 0)], 28),
-        SocketAddr::V6(_) => ([(2, 0), (3, 0)], 1232),
+    let (kinds, header) = match segment.destination {
+        SocketAddr::V4(_) => ([(3, 4), (3, 3), (11, 0), (5, 0)], 20 + segment.ip_options.len()),
+        SocketAddr::V6(_) => ([(2, 0), (3, 0), (4, 1), (137, 0)], 40),
     };
     let (kind, code) = random.pick(&kinds);
     let mut quoted =
         Segment { source: segment.destination, destination: segment.source, ..segment.clone() }.ip_bytes();
-    quoted.truncate(quote);
+    quoted.truncate(match random.below(4) {
+        0 => random.below(header as u32 + 8) as usize,
+        1 | 2 => header + 8 + random.below(20) as usize,
+        _ => 1232,
+    });
+    IcmpError { code, ..message(segment, kind, quoted, random) }.bytes()
+}
+
+/// The sender of a segment sends an echo request, or a reply to one.
+fn echo(segment: &Segment, random: &mut Random) -> Vec<u8> {
+    let kinds = if segment.destination.is_ipv4() { [8, 8, 8, 0] } else { [128, 128, 128, 129] };
+    let kind = random.pick(&kinds);
+    let length = random.below(60);
+    let payload = random.bytes(length);
+    message(segment, kind, payload, random).bytes()
+}
+
+fn message(segment: &Segment, kind: u8, quote: Vec<u8>, random: &mut Random) -> IcmpError {
     IcmpError {
         to: segment.to,
         from: segment.from,
         tags: segment.tags.clone(),
         vip: segment.source.ip(),
         client: segment.destination.ip(),
-        ttl: random.pick(&[64, 64, 64, 2, 1]),
+        ttl: random.pick(&[64, 64, 2, 1]),
         kind,
-        code,
+        code: 0,
         rest: [0, 0, 5, 0],
-        quote: quoted,
+        quote,
     }
-    .bytes()
 }
 
 /// A source that no client has, or just another one.
