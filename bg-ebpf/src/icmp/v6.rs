@@ -16,7 +16,7 @@ impl Icmp for Ipv6Hdr {
     /// Unreachable, too big, time exceeded, parameter problem.
     #[inline(always)]
     fn is_error(kind: u8) -> bool {
-        1 <= kind && kind <= 4
+        (1..=4).contains(&kind)
     }
 
     #[inline(always)]
