@@ -3,10 +3,12 @@
 
 use super::cleanup::{self, Ticket};
 use super::{enter, process};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fs::File;
+use std::io::{Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 const DIRECTORY: &str = "/run/netns";
@@ -85,6 +87,19 @@ impl Namespace {
         let mut all = vec!["-n", &self.name];
         all.extend(args);
         process::run("ip", &all, None)
+    }
+
+    /// Runs `ip` on this namespace once for many commands, one after the other, and stops at one that fails.
+    pub fn ip_all(&self, commands: &[String]) -> Result<()> {
+        let mut file = tempfile::tempfile().context("make a temporary file")?;
+        file.write_all(commands.join("\n").as_bytes()).context("write commands for ip")?;
+        file.rewind().context("go to the beginning of a temporary file")?;
+        let mut command = Command::new("ip");
+        let output =
+            command.args(["-n", &self.name, "-batch", "-"]).stdin(file).output().context("run ip")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "ip failed ({}): {}", output.status, said.trim());
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod craft;
 pub mod extension;
+mod loaded;
 pub mod over_v6;
 pub mod rig;
 pub mod state;

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
+use aya::Ebpf;
+use aya::programs::xdp::XdpLinkId;
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
-use aya::{Ebpf, EbpfLoader};
 use bg_common::abi;
 use bg_common::reason::Reason;
-use bg_userspace::datapath::{PROGRAM, prepare};
 
-use super::tables::{BUCKETS, DEPLOYMENTS, RECENT, Tables};
-use super::world;
+use super::tables::Tables;
+use super::{loaded, world};
 use crate::lab::namespace::Namespace;
 
 /// What the driver is told to do with a packet: the values of `enum xdp_action`.
@@ -40,10 +40,11 @@ pub struct Rig<'n> {
     /// Where it runs.
     pub namespace: &'n Namespace,
     wan: u32,
+    attached: XdpLinkId,
 }
 
 impl Rig<'_> {
-    /// Makes a namespace, loads the program into it, and runs a case there. The role tells apart the
+    /// Makes a namespace, attaches the program in it, and runs a case there. The role tells apart the
     /// namespaces of one test program.
     ///
     /// # Panics
@@ -55,27 +56,24 @@ impl Rig<'_> {
             .inside(|| {
                 let mut rig = Rig::new(&namespace).expect("load the program and fill its tables");
                 case(&mut rig);
+                rig.leave().expect("keep the program for the next case");
             })
             .expect("enter the namespace");
     }
 
     fn new(namespace: &Namespace) -> Result<Rig<'_>> {
-        let ebpf = EbpfLoader::new()
-            .map_max_entries("RECENT", DEPLOYMENTS * 2 * RECENT)
-            .map_max_entries("PINS", BUCKETS)
-            .map_max_entries("CENSUS", BUCKETS)
-            .map_max_entries("DEPLOYMENTS", DEPLOYMENTS)
-            .map_max_entries("CONTROL", DEPLOYMENTS)
-            .load(PROGRAM)
-            .context("load the object")?;
-        let mut tables = Tables { ebpf };
+        let mut tables = Tables { ebpf: loaded::take()? };
         let wan = index(namespace, "wan")?;
-        let program =
-            prepare(&mut tables.ebpf).map_err(anyhow::Error::from_boxed).context("load the program")?;
+        let program = program(&mut tables.ebpf)?;
         // A test run takes a device as ingress only if XDP is on, on it.
-        program.attach("wan", XdpMode::Driver).context("attach to wan")?;
+        let attached = program.attach("wan", XdpMode::Driver).context("attach to wan")?;
         tables.fill(wan, world::WAN_MAC)?;
-        Ok(Rig { tables, namespace, wan })
+        Ok(Rig { tables, namespace, wan, attached })
+    }
+
+    fn leave(mut self) -> Result<()> {
+        program(&mut self.tables.ebpf)?.detach(self.attached).context("detach from wan")?;
+        loaded::keep(self.tables.ebpf)
     }
 
     /// Sends a packet through the program, as if it had arrived on `wan`.
@@ -190,7 +188,7 @@ pub(crate) fn context(interface: u32, packet: &[u8]) -> [u8; 24] {
     context
 }
 
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     Ok(ebpf.program_mut("bluegreen").context("the object has no program `bluegreen`")?.try_into()?)
 }
 

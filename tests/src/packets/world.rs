@@ -143,22 +143,23 @@ pub const VIPS: [(IpAddr, bool); 8] = [
 /// Makes the devices, with addresses and neighbours. Nothing is sent: the far ends only make the links
 /// come up.
 pub fn build(namespace: &Namespace) -> Result<()> {
-    // The far ends would introduce themselves by IPv6, and those packets would be counted.
-    namespace.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-    namespace.ip(&["link", "set", "lo", "up"])?;
-    for (device, mac, address, v6_address, mtu) in [
+    const DEVICES: [(&str, Mac, &str, &str, u16); 3] = [
         ("wan", WAN_MAC, "192.0.2.1/24", "2001:db8:c000::201/120", 1500),
         ("lan", LAN_MAC, "10.0.0.1/16", "2001:db8:a00::1/112", 1500),
         ("thin", THIN_MAC, "10.3.0.1/16", "2001:db8:a03::1/112", THIN_MTU),
-    ] {
-        let far = format!("{device}-far");
+    ];
+    // The far ends would introduce themselves by IPv6, and those packets would be counted.
+    namespace.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+    let mut links = vec!["link set lo up".to_owned()];
+    for (device, mac, _, _, mtu) in DEVICES {
         let mac = text(mac);
-        namespace.ip(&["link", "add", device, "address", &mac, "type", "veth", "peer", "name", &far])?;
-        namespace.ip(&["link", "set", device, "mtu", &mtu.to_string(), "up"])?;
-        namespace.ip(&["link", "set", &far, "up"])?;
-        namespace.ip(&["addr", "add", address, "dev", device])?;
+        links.push(format!("link add {device} address {mac} type veth peer name {device}-far"));
+        links.push(format!("link set {device} mtu {mtu} up"));
+        links.push(format!("link set {device}-far up"));
+    }
+    namespace.ip_all(&links)?;
+    for (device, ..) in DEVICES {
         namespace.sysctl(&format!("net/ipv6/conf/{device}/disable_ipv6"), "0")?;
-        namespace.ip(&["addr", "add", v6_address, "dev", device, "nodad"])?;
         for version in ["ipv4", "ipv6"] {
             namespace.sysctl(&format!("net/{version}/conf/{device}/forwarding"), "1")?;
         }
@@ -167,6 +168,11 @@ pub fn build(namespace: &Namespace) -> Result<()> {
         namespace.sysctl(&format!("net/ipv4/conf/{device}/rp_filter"), "0")?;
     }
     namespace.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
+    let mut addresses = Vec::new();
+    for (device, _, address, v6_address, _) in DEVICES {
+        addresses.push(format!("addr add {address} dev {device}"));
+        addresses.push(format!("addr add {v6_address} dev {device} nodad"));
+    }
     for (address, mac, device) in [
         (CLIENT.ip(), CLIENT_MAC, "wan"),
         (THIN_CLIENT.ip(), CLIENT_MAC, "thin"),
@@ -174,19 +180,20 @@ pub fn build(namespace: &Namespace) -> Result<()> {
         (BACKENDS[0].address.ip(), BACKENDS[0].mac, "lan"),
         (BACKENDS[1].address.ip(), BACKENDS[1].mac, "lan"),
         (BACKENDS[5].address.ip(), BACKENDS[5].mac, "thin"),
+        (EXCLUDED_CLIENT.ip(), CLIENT_MAC, "wan"),
     ] {
-        neighbour(namespace, address, mac, device)?;
-        neighbour(namespace, v6_ip(address), mac, device)?;
+        addresses.extend([address, v6_ip(address)].map(|address| neighbour_command(address, mac, device)));
     }
-    neighbour(namespace, EXCLUDED_CLIENT.ip(), CLIENT_MAC, "wan")?;
-    neighbour(namespace, v6_ip(EXCLUDED_CLIENT.ip()), CLIENT_MAC, "wan")
+    namespace.ip_all(&addresses)
 }
 
 /// Makes a neighbour known for good.
 pub fn neighbour(namespace: &Namespace, address: IpAddr, mac: Mac, device: &str) -> Result<()> {
-    let (address, mac) = (address.to_string(), text(mac));
-    namespace.ip(&["neigh", "replace", &address, "lladdr", &mac, "dev", device, "nud", "permanent"])?;
-    Ok(())
+    namespace.ip_all(&[neighbour_command(address, mac, device)])
+}
+
+fn neighbour_command(address: IpAddr, mac: Mac, device: &str) -> String {
+    format!("neigh replace {address} lladdr {} dev {device} nud permanent", text(mac))
 }
 
 fn text(mac: Mac) -> String {

@@ -68,7 +68,7 @@ fn replies_of_draining_and_removed_backends_come_from_the_vip() {
 /// as they came.
 #[test]
 fn a_reply_leaves_by_the_interface_of_its_client() {
-    Rig::run("elsewhere", |rig| {
+    Rig::run("back-elsewhere", |rig| {
         let reply = Segment {
             destination: THIN_CLIENT,
             tags: vec![[0x81, 0, 0, 42]],
@@ -116,7 +116,7 @@ fn excluded_clients_are_spoken_to_directly() {
 /// A reply whose TTL is over: the kernel tells the backend, about the packet as the backend sent it.
 #[test]
 fn a_reply_without_hops_left_is_the_kernels() {
-    Rig::run("ttl", |rig| {
+    Rig::run("back-ttl", |rig| {
         for ttl in [0, 1] {
             let reply = Segment { ttl, ..from_backend(0, flags::ACK) };
             rig.expect_untouched(&reply.bytes(), Reason::ReturnTtl);

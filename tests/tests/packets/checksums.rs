@@ -87,7 +87,7 @@ fn a_wrong_checksum_stays_wrong_by_as_much() {
 /// The same on the way back, with odd payloads of every length that a cache line takes.
 #[test]
 fn replies_have_right_checksums_for_every_payload_length() {
-    Rig::run("lengths", |rig| {
+    Rig::run("sum-lengths", |rig| {
         for length in 0..70 {
             let reply = Segment {
                 source: BACKENDS[0].address,

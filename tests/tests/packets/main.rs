@@ -1,0 +1,15 @@
+//! Packet cases: what goes into the loaded program, and every byte of what comes out. One test program, so
+//! that the kernel verifies the program once and not once for each of these.
+#![forbid(unsafe_code)]
+
+mod answers;
+mod checksums;
+mod forward;
+mod headers;
+mod icmp;
+mod ipv6;
+mod ipv6_headers;
+mod neighbours;
+mod reply;
+mod state;
+mod udp;
