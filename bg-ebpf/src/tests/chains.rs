@@ -9,18 +9,22 @@ use proptest::prelude::*;
 use super::shapes;
 use super::v6::{self, DESTINATION, Extension, FRAGMENT, HOP_BY_HOP, ROUTING, Segment, WALKED};
 use super::{ACK, SYN, WAN, arrive, node};
+use crate::parse;
 use crate::verdict::Action;
 
 /// Headers that are walked, most of them.
 const MOST: usize = 8;
 
-/// Any headers at all, in any order, with any contents, but none that says it is TCP.
+/// Protocols that the path knows, and fragments, which are put together with care.
+const LOOKED_AT: [u8; 4] = [v6::TCP, parse::UDP, parse::ICMP_V6, FRAGMENT];
+
+/// Any headers at all, in any order, with any contents, but none that says it is of a protocol that is looked at.
 fn any_chain() -> impl Strategy<Value = Vec<Extension>> {
     let kind = prop_oneof![
         4 => Just(DESTINATION),
         2 => Just(ROUTING),
         1 => Just(HOP_BY_HOP),
-        1 => any::<u8>().prop_filter("TCP or a fragment", |&kind| kind != v6::TCP && kind != FRAGMENT),
+        1 => any::<u8>().prop_filter("a fragment, or what is looked at", |kind| !LOOKED_AT.contains(kind)),
     ];
     let units = prop_oneof![6 => 0..4_u8, 2 => 20..40_u8, 1 => any::<u8>()];
     // Segments left: mostly none.

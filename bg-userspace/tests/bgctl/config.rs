@@ -20,7 +20,7 @@ fn config_check_says_all_that_is_wrong_without_an_agent() {
     std::fs::write(&file, Config::example()).unwrap();
     let line = format!("config check {}", file.display());
     let nowhere = Path::new("/nonexistent/bgd.sock");
-    run(nowhere, &line).assert(0, ": valid\n  shop: 2 services, 4 blue and 4 green backends", "");
+    run(nowhere, &line).assert(0, ": valid\n  shop: 3 services, 6 blue and 6 green backends", "");
     assert_eq!(run(nowhere, &format!("{line} -o json")).json()["valid"], true);
 
     let wrong = Config::example().replace("xdp_mode", "xdp_mod").replace("4093", "4094");
