@@ -42,7 +42,8 @@ impl Abandoned {
     fn maps(&self) -> Vec<String> {
         let names = fs::read_dir(&self.pins).unwrap();
         let mut names: Vec<_> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| !name.starts_with("link-"));
+        // A map of stages belongs to one program and is made anew with it.
+        names.retain(|name| !name.starts_with("link-") && !name.starts_with("stages-"));
         names.sort();
         names
     }

@@ -88,6 +88,8 @@ impl Ground {
     pub fn start_to_die(&mut self, boundary: &Boundary) -> Result<bool> {
         self.trap.set(boundary)?;
         self.stage.launch_agent(self.trap.bgd(None)?)?;
+        // What it does once it serves is seen within so long.
+        self.stage.agent_mut().serves_or_is_dead();
         self.dies_within(boundary, LIVES)
     }
 

@@ -70,13 +70,19 @@ impl Agent {
 
     /// Waits until it serves.
     pub fn wait_until_serving(&mut self) -> Result<()> {
+        let serving = self.serves_or_is_dead();
+        ensure!(serving, "bgd does not serve; it said:\n{}", self.log());
+        Ok(())
+    }
+
+    /// Waits until it serves or has ended. `true`: it serves.
+    pub fn serves_or_is_dead(&mut self) -> bool {
         let mut serving = false;
         eventually(PATIENCE, || {
             serving = UnixStream::connect(&self.socket).is_ok();
             serving || !self.process.running()
         });
-        ensure!(serving, "bgd does not serve; it said:\n{}", self.log());
-        Ok(())
+        serving
     }
 
     /// Waits until it has ended by itself, and says how.
