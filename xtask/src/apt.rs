@@ -41,7 +41,8 @@ pub(crate) fn install(packages: &[&Package]) -> Result<()> {
     Ok(())
 }
 
-fn apt() -> Command {
+/// apt-get, asking nothing.
+pub(crate) fn apt() -> Command {
     let mut command = Command::new("apt-get");
     // Another apt on this machine, an automatic upgrade say, is waited for.
     command.args(["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]);
@@ -72,7 +73,7 @@ fn cannot_fetch(said: &str) -> bool {
 }
 
 /// One sentence for what apt said at length.
-fn explain(act: &str, said: &str) -> String {
+pub(crate) fn explain(act: &str, said: &str) -> String {
     if stopped_by().is_some() {
         return "interrupted".to_owned();
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::kernels::parts::{self, Cache, Part};
 use crate::packages;
 use crate::run::answer;
 use crate::toolchain::{self, Compiler, Linker};
@@ -32,6 +33,8 @@ pub(crate) struct Machine {
     pub(crate) components: Vec<&'static str>,
     /// Packages whose witness is there, by name.
     pub(crate) present: BTreeSet<&'static str>,
+    /// Parts of virtual machines that are there, by name.
+    pub(crate) parts: BTreeSet<&'static str>,
     /// The toolchain that rustup knows under [`toolchain::NAME`].
     pub(crate) linked: Option<Compiler>,
     /// Nightly toolchains that rustup has.
@@ -60,6 +63,7 @@ impl Machine {
             rustup_package: Path::new("/var/lib/dpkg/info/rustup.list").exists(),
             components: toolchain::missing_components(),
             present: packages::all().filter(|p| p.is_here()).map(|p| p.name).collect(),
+            parts: parts_here(),
             linked: Compiler::at(&toolchains.join(toolchain::NAME)),
             nightlies: toolchain::nightlies(&toolchains),
             system: Compiler::at(Path::new("/usr")),
@@ -82,6 +86,12 @@ pub(crate) fn find_programs(name: &str) -> Vec<PathBuf> {
         .map(|folder| folder.join(name))
         .filter(|file| file.is_file())
         .collect()
+}
+
+fn parts_here() -> BTreeSet<&'static str> {
+    let cache = Cache::find().ok();
+    let here = |part: &&Part| cache.as_ref().is_some_and(|cache| cache.witness(part).is_some());
+    parts::all().filter(here).map(|part| part.name).collect()
 }
 
 /// The name of the distribution, and whether it is of Debian's family.

@@ -1,9 +1,10 @@
-//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `model`, `demo`, `soak` and `bench`.
-//! Each one makes the machine ready first when something is missing.
+//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `kernels`, `model`, `demo`, `soak` and
+//! `bench`. Each one makes the machine ready first when something is missing.
 #![forbid(unsafe_code)]
 
 mod apt;
 mod build;
+mod kernels;
 mod machine;
 mod packages;
 mod plan;
@@ -13,6 +14,7 @@ mod setup;
 mod tally;
 mod test;
 mod toolchain;
+mod unpack;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,8 @@ enum Command {
     Build,
     /// Run every check and test; the kernel tests need root.
     Test(test::Options),
+    /// Run the packet cases in other kernels, in virtual machines.
+    Kernels(kernels::Options),
     /// Search the model of the promise as deep as one likes, with progress: `--depth N`, `--threads N`.
     Model(program::Options),
     /// Flip real traffic in namespaces of its own, and watch; `--json` ends with a summary for programs.
@@ -53,10 +57,11 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = run::catch_signals().and_then(|()| match arguments.command {
-        Command::Setup { dry_run: true } => setup::dry_run(Goal::Run),
-        Command::Setup { dry_run: false } => setup::aloud(Goal::Run).map(|()| 0),
+        Command::Setup { dry_run: true } => setup::dry_run(),
+        Command::Setup { dry_run: false } => setup::aloud().map(|()| 0),
         Command::Build => build::command(),
         Command::Test(options) => test::command(&options),
+        Command::Kernels(options) => kernels::command(&options),
         Command::Model(options) => program::command("model", Goal::Build, &options),
         Command::Demo(options) => program::command("demo", Goal::Run, &options),
         Command::Soak(options) => program::command("soak", Goal::Run, &options),

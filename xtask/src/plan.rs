@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::kernels::parts::{self, Part};
 use crate::machine::Machine;
 use crate::packages::{self, Package};
 use crate::toolchain::{self, Compiler};
 
 /// What the machine is to be made ready for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Goal {
     /// Compiling.
     Build,
     /// Compiling, and running the demo and the tests in this kernel.
     Run,
+    /// All of that, and tests in other kernels, in virtual machines.
+    Kernels,
 }
 
 /// One thing to do.
@@ -30,6 +33,8 @@ pub(crate) enum Step {
     Components(Vec<&'static str>),
     /// Build bpf-linker.
     Linker,
+    /// Unpack what virtual machines are made of.
+    Unpack(Vec<&'static Part>),
 }
 
 /// Why setup cannot work here: what, where, and how to mend it.
@@ -54,19 +59,24 @@ pub(crate) fn plan(machine: &Machine, goal: Goal) -> Result<Vec<Step>, Refusal> 
     if !machine.rustup {
         return Err(Refusal::NoRustup);
     }
-    if goal == Goal::Run && !machine.root {
+    if goal >= Goal::Run && !machine.root {
         return Err(Refusal::NotRoot);
     }
-    if goal == Goal::Run && !machine.btf {
+    if goal >= Goal::Run && !machine.btf {
         return Err(Refusal::NoBtf);
     }
-    if goal == Goal::Run && !machine.sandbox {
+    if goal >= Goal::Run && !machine.sandbox {
         return Err(Refusal::NoSandbox);
     }
     let steps = steps(machine, goal);
     for step in &steps {
-        if let Step::Packages(packages) = step {
-            can_install(machine, packages)?;
+        match step {
+            Step::Packages(packages) => can_install(machine, packages)?,
+            Step::Unpack(parts) if !machine.debian => {
+                let what = parts.iter().map(|part| part.name.to_owned()).collect();
+                return Err(Refusal::NotDebian(what, machine.distribution.clone()));
+            }
+            _ => {}
         }
     }
     Ok(steps)
@@ -76,7 +86,7 @@ fn steps(machine: &Machine, goal: Goal) -> Vec<Step> {
     let mut wanted: BTreeSet<&'static Package> = BTreeSet::new();
     let lacking = |package: &&Package| !machine.present.contains(package.name);
     wanted.extend(packages::BUILD.iter().filter(lacking));
-    if goal == Goal::Run {
+    if goal >= Goal::Run {
         wanted.extend(packages::RUN.iter().filter(lacking));
     }
 
@@ -101,6 +111,10 @@ fn steps(machine: &Machine, goal: Goal) -> Vec<Step> {
     steps.extend(compiler);
     if linker {
         steps.push(Step::Linker);
+    }
+    let parts: Vec<_> = parts::all().filter(|part| !machine.parts.contains(part.name)).collect();
+    if goal == Goal::Kernels && !parts.is_empty() {
+        steps.push(Step::Unpack(parts));
     }
     steps
 }
@@ -180,6 +194,10 @@ impl fmt::Display for Step {
                 "bpf-linker {}, with cargo: links the kernel program (takes some minutes)",
                 toolchain::LINKER_RELEASE
             ),
+            Self::Unpack(parts) => {
+                write!(f, "fetched with apt and unpacked in the target folder, not installed:")?;
+                parts.iter().try_for_each(|part| write!(f, "\n       {:<14} {}", part.name, part.why))
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ fn bare() -> Machine {
 fn ready() -> Machine {
     Machine {
         present: packages::all().map(|package| package.name).collect(),
+        parts: parts::all().map(|part| part.name).collect(),
         linked: Some(compiler("/usr", 22)),
         system: Some(compiler("/usr", 22)),
         linker: Some(linker(Some(22))),
@@ -66,6 +67,22 @@ fn only_what_is_missing_is_installed() {
     let steps = plan(&machine, Goal::Run).unwrap();
     assert_eq!(steps.len(), 1);
     assert_eq!(names(&steps[0]), ["wrk"]);
+}
+
+#[test]
+fn parts_of_virtual_machines_are_fetched_only_for_other_kernels_and_only_if_missing() {
+    let mut machine = ready();
+    machine.parts.remove("6.1");
+    assert_eq!(plan(&machine, Goal::Run), Ok(Vec::new()));
+    assert_eq!(plan(&machine, Goal::Kernels), Ok(vec![Step::Unpack(vec![&parts::KERNELS[0]])]));
+    assert_eq!(plan(&ready(), Goal::Kernels), Ok(Vec::new()));
+}
+
+#[test]
+fn parts_of_virtual_machines_are_not_to_be_had_without_apt() {
+    let machine = Machine { debian: false, parts: BTreeSet::new(), ..ready() };
+    assert_eq!(plan(&machine, Goal::Run), Ok(Vec::new()));
+    assert!(matches!(plan(&machine, Goal::Kernels), Err(Refusal::NotDebian(..))));
 }
 
 #[test]

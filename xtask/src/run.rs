@@ -24,8 +24,8 @@ const STRAGGLERS: Duration = Duration::from_secs(1);
 /// The last signal that asked us to stop; 0 for none.
 static STOPPED_BY: AtomicI32 = AtomicI32::new(0);
 
-/// The child that runs now. A pidfd, because it can never mean another process.
-static CHILD: Mutex<Option<OwnedFd>> = Mutex::new(None);
+/// The children that run now, by number. A pidfd, because it can never mean another process.
+static CHILDREN: Mutex<Vec<(u32, OwnedFd)>> = Mutex::new(Vec::new());
 
 /// Take over SIGINT, SIGTERM and SIGHUP. A terminal sends Ctrl-C to the child as well; every other
 /// sender may have meant only us, so those signals are handed on.
@@ -90,14 +90,21 @@ pub(crate) fn with_stdout(command: &mut Command, look: &mut dyn FnMut(&[u8])) ->
     copied(child, pipe, io::stdout(), look)
 }
 
+/// Run to the end; standard output is only shown to `look`.
+pub(crate) fn shown_to(command: &mut Command, look: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
+    let mut child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let pipe = child.stdout.take();
+    copied(child, pipe, io::sink(), look)
+}
+
 /// Run quietly and give back standard output; `None` if it cannot run or fails.
 pub(crate) fn answer(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Start, and remember as the child that signals are handed on to.
-fn spawn(command: &mut Command) -> Result<Child> {
+/// Start, and remember as one that signals are handed on to. To be waited for by [`watched`].
+pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
     if stopped_by().is_some() {
         bail!("interrupted");
     }
@@ -105,19 +112,23 @@ fn spawn(command: &mut Command) -> Result<Child> {
     let child = command.spawn().with_context(|| format!("start {name}"))?;
     let handle = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let handle = handle.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    *CHILD.lock().unwrap_or_else(PoisonError::into_inner) = handle;
+    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    children.extend(handle.map(|handle| (child.id(), handle)));
     Ok(child)
 }
 
-fn watched(mut child: Child) -> Result<ExitStatus> {
+/// Wait for a child.
+pub(crate) fn watched(mut child: Child) -> Result<ExitStatus> {
+    let number = child.id();
     let status = child.wait().context("wait for a child");
-    *CHILD.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != number);
     status
 }
 
 fn hand_on(signal: i32) {
-    let child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
-    if let (Some(child), Some(signal)) = (child.as_ref(), Signal::from_named_raw(signal)) {
+    let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(signal) = Signal::from_named_raw(signal) else { return };
+    for (_, child) in children.iter() {
         // A child that is already over is just what the signal wanted.
         let _ = pidfd_send_signal(child, signal);
     }

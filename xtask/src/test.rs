@@ -9,14 +9,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::kernels::Selection;
 use crate::plan::Goal;
 use crate::tally::{Counter, Tally};
-use crate::{build, run, setup};
+use crate::{build, kernels, run, setup};
 
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Run only the tests whose name contains this; the checks of the code are left out.
+    /// Run only the tests whose name contains this; the checks of the code and other kernels are left out.
     filter: Option<String>,
 
     /// Run only this step; may be given more than once.
@@ -35,9 +36,11 @@ enum Step {
     Host,
     /// Tests in this kernel: packets through the loaded program, namespaces, real servers.
     Kernel,
+    /// Tests in other kernels, in virtual machines: what `cargo xtask kernels --quick` runs.
+    Kernels,
 }
 
-const STEPS: [Step; 4] = [Step::Format, Step::Lint, Step::Host, Step::Kernel];
+const STEPS: [Step; 5] = [Step::Format, Step::Lint, Step::Host, Step::Kernel, Step::Kernels];
 
 /// The tests of this package go through the kernel and share it, so they run one by one.
 const KERNEL_TESTS: &str = "bg-tests";
@@ -80,7 +83,7 @@ pub(crate) fn command(options: &Options) -> Result<u8> {
 
 impl Options {
     fn includes(&self, step: Step) -> bool {
-        let narrowed = self.filter.is_some() && matches!(step, Step::Format | Step::Lint);
+        let narrowed = self.filter.is_some() && matches!(step, Step::Format | Step::Lint | Step::Kernels);
         if self.only.is_empty() { !narrowed } else { self.only.contains(&step) }
     }
 }
@@ -92,6 +95,7 @@ impl Step {
             Self::Lint => "lint",
             Self::Host => "host",
             Self::Kernel => "kernel",
+            Self::Kernels => "kernels",
         }
     }
 
@@ -101,6 +105,7 @@ impl Step {
             Self::Lint => "lint: cargo clippy",
             Self::Host => "host: tests that need no privilege",
             Self::Kernel => "kernel: tests in this kernel, one by one",
+            Self::Kernels => "kernels: tests in other kernels, in virtual machines",
         }
     }
 
@@ -121,6 +126,7 @@ impl Step {
                 }
                 tests(&["--package", KERNEL_TESTS], &["--test-threads=1"], options)
             }
+            Self::Kernels => other_kernels(),
         }
     }
 }
@@ -130,6 +136,16 @@ fn check(arguments: &[&str]) -> Result<(Tally, bool)> {
     let mut command = build::cargo();
     let status = run::passed_through(command.args(arguments).stdin(std::process::Stdio::null()))?;
     Ok((Tally::one(status.success()), status.success()))
+}
+
+/// A run in other kernels. Where there are none to be had, that is one ignored test.
+fn other_kernels() -> Result<(Tally, bool)> {
+    if let Err(error) = setup::if_needed(Goal::Kernels) {
+        eprintln!("error: no other kernels here: {error:#}");
+        return Ok((Tally { ignored: 1, ..Tally::NONE }, true));
+    }
+    let tally = kernels::run_all(Selection::Quick, &[])?;
+    Ok((tally, tally.failed == 0))
 }
 
 /// A run of `cargo test`, with its output passed on as it comes.
@@ -146,7 +162,7 @@ fn tests(which: &[&str], how: &[&str], options: &Options) -> Result<(Tally, bool
 }
 
 /// A line of the report, in order with what the tests print.
-fn say(line: &str) -> Result<()> {
+pub(crate) fn say(line: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("print the report")
 }
