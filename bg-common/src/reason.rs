@@ -50,13 +50,14 @@ reasons! {
     Echoed = 15, Send, "echoed", "An echo request to a VIP, answered.";
     ErrorForwarded = 16, Send, "error_forwarded", "An ICMP error about a reply, sent to the backend whose reply it was.";
     ErrorReturned = 17, Send, "error_returned", "An ICMP error about a request, sent to the client whose request it was.";
+    Refused = 34, Send, "refused", "To an environment without a healthy backend: the client is told so, by a RST or as an unreachable port.";
     Truncated = 20, Drop, "truncated", "Cut inside a header.";
     BadHeader = 21, Drop, "bad_header", "Wrong version, header length or total length.";
     BadFlags = 22, Drop, "bad_flags", "TCP flags that no connection has.";
     Martian = 23, Drop, "martian", "A source that no client has: the VIP itself, loopback, multicast, link-local (IPv6).";
     OtherPort = 24, Drop, "other_port", "To a VIP on a port that is no service, where the VIP's policy is to drop.";
     FirstFragment = 25, Drop, "first_fragment", "A fragmented TCP segment to a service or from a backend.";
-    NoBackend = 26, Drop, "no_backend", "No healthy backend in the environment.";
+    NoBackend = 26, Drop, "no_backend", "No healthy backend in the environment, and nothing to answer: a RST, or an ICMP error.";
     PinBusy = 27, Drop, "pin_busy", "A SYN while another connection of the same flow is half open; it will be sent again.";
     Sealed = 28, Drop, "sealed", "A SYN into an environment in its last two seconds of draining; it will be sent again.";
     NoRoute = 29, Drop, "no_route", "No route to the backend or client.";
@@ -64,6 +65,7 @@ reasons! {
     NoChecksum = 31, Drop, "no_checksum", "UDP over IPv6 without a checksum.";
     ShortQuote = 32, Drop, "short_quote", "An ICMP error to a VIP that does not quote the ports.";
     ErrorTtl = 33, Drop, "error_ttl", "An ICMP error with its TTL or hop limit over.";
+    Unanswered = 35, Drop, "unanswered", "The client would be told why, but more is being told just now than is good.";
 }
 
 #[cfg(test)]

@@ -10,5 +10,6 @@ catalogue! {
         Udp = 1, "bg_udp", "UDP, over either version of IP.";
         Icmp = 2, "bg_icmp", "ICMP, over either version of IP.";
         Answer = 3, "bg_answer", "A packet that its sender is told about: why, and what is told, is in `NOTE`.";
+        Refuse = 4, "bg_refuse", "A packet for which there is no backend.";
     }
 }

@@ -1,7 +1,8 @@
 //! ICMP errors to a client, made out of the packet that caused them. They come from the VIP and quote the
 //! packet as the client sent it; a kernel that saw the rewritten packet would quote the backend, and the
-//! client would not know what it is about.
+//! client would not know what it is about. How many there are is limited (RFC 1812, 4.3.2.8; RFC 4443, 2.4 (f)).
 
+pub(crate) mod allowance;
 mod v4;
 mod v6;
 
@@ -24,11 +25,13 @@ pub(crate) enum Error {
     TimeExceeded,
     /// Its packet is larger than this and must not be fragmented on its way.
     TooBig(u32),
+    /// Nobody is behind the port.
+    Unreachable,
 }
 
 const ICMP_HEADER: usize = 8;
 /// TTL and hop limit of what the program sends itself.
-const HOPS: u8 = 64;
+pub(crate) const HOPS: u8 = 64;
 
 /// The errors of one version of IP. `self` is the header of the packet that they are about.
 trait Report: Wire + Copy {
@@ -56,14 +59,17 @@ pub(crate) fn enter<K: Kernel>(kernel: &K, outcome: Outcome) -> Action {
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     const TIME_EXCEEDED: u32 = Reason::TimeExceeded as u32;
     const TOO_BIG: u32 = Reason::FragmentationNeeded as u32;
+    const NO_BACKEND: u32 = Reason::NoBackend as u32;
     let ingress = packet.interface();
     let bytes = packet.frame().len() as u64;
     let told = match kernel.note().map(Cell::get) {
         Some(Note { reason: TIME_EXCEEDED, .. }) => Some((Reason::TimeExceeded, Error::TimeExceeded)),
         Some(Note { reason: TOO_BIG, detail }) => Some((Reason::FragmentationNeeded, Error::TooBig(detail))),
+        Some(Note { reason: NO_BACKEND, .. }) => Some((Reason::Refused, Error::Unreachable)),
         _ => None,
     };
     let outcome = match told {
+        Some((_, error)) if !allowance::spend(kernel, error) => Reason::Unanswered.into(),
         Some((reason, error)) if answer(packet, error).is_some() => Outcome { reason, detail: ingress },
         _ => Reason::Failed.into(),
     };

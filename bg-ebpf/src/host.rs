@@ -15,10 +15,10 @@ use bg_common::service::{Directory, PROBES, place};
 use bg_common::stage::Stage;
 use bg_common::tables::{Line, Tables};
 
-use crate::kernel::{Answer, Kernel, Note, Query};
+use crate::kernel::{Answer, Kernel, Note, Query, Spent};
 use crate::packet::{Frame, Packet};
 use crate::verdict::Action;
-use crate::{answer, icmp, path};
+use crate::{answer, icmp, path, refuse};
 
 /// A node in plain memory.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Host {
     pub queries: RefCell<Vec<Query>>,
     /// The timer tick.
     pub jiffies: Cell<u32>,
+    /// `ANSWERS`.
+    pub answers: [Cell<Spent>; 2],
     note: Cell<Note>,
 }
 
@@ -71,6 +73,7 @@ impl Host {
             routes: Vec::new(),
             queries: RefCell::default(),
             jiffies: Cell::new(u32::MAX - 10),
+            answers: Default::default(),
             note: Cell::default(),
         }
     }
@@ -122,6 +125,7 @@ impl Host {
                 Stage::Udp => path::run_udp(self, packet),
                 Stage::Icmp => icmp::run(self, packet),
                 Stage::Answer => answer::run(self, packet),
+                Stage::Refuse => refuse::run(self, packet),
             };
         }
         action
@@ -269,6 +273,10 @@ impl Kernel for Host {
 
     fn note(&self) -> Option<&Cell<Note>> {
         Some(&self.note)
+    }
+
+    fn answers(&self, index: u32) -> Option<&Cell<Spent>> {
+        self.answers.get(index as usize)
     }
 
     fn excluded(&self, client: &Address) -> bool {

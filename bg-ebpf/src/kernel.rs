@@ -19,6 +19,8 @@ pub trait Kernel: Tables + Directory {
     fn backend_counter(&self, backend: BackendId) -> Option<&Cell<BackendCounter>>;
     /// This processor's `NOTE`.
     fn note(&self) -> Option<&Cell<Note>>;
+    /// An element of this processor's `ANSWERS`.
+    fn answers(&self, index: u32) -> Option<&Cell<Spent>>;
     /// Whether `EXCLUDED` has a prefix of this address.
     fn excluded(&self, client: &Address) -> bool;
     /// The timer tick, a clock that costs nothing: 100 to 1000 of them are a second.
@@ -35,6 +37,16 @@ pub struct Note {
     pub reason: u32,
     /// What is told: the MTU.
     pub detail: u32,
+}
+
+/// What this processor has spent of its allowance for one kind of answers; zeros are all of it still there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Spent {
+    /// Answers, less those that time has given back.
+    pub answers: u32,
+    /// When that was so, in timer ticks of the kernel.
+    pub jiffies: u32,
 }
 
 /// Version of IP.

@@ -20,6 +20,7 @@ mod ours;
 pub mod packet;
 pub mod parse;
 pub mod path;
+pub mod refuse;
 mod transport;
 pub mod verdict;
 

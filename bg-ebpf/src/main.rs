@@ -14,7 +14,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use bg_ebpf::packet::{Frame, Packet};
 use bg_ebpf::verdict::Action;
-use bg_ebpf::{answer, icmp, path};
+use bg_ebpf::{answer, icmp, path, refuse};
 
 use maps::Maps;
 
@@ -49,6 +49,7 @@ stages! {
     bg_udp = path::run_udp;
     bg_icmp = icmp::run;
     bg_answer = answer::run;
+    bg_refuse = refuse::run;
 }
 
 #[inline(always)]

@@ -27,7 +27,7 @@ use bg_common::pin;
 use bg_common::service::Directory;
 use bg_common::stage::Stage;
 use bg_common::tables::{Line, Tables, Word};
-use bg_ebpf::kernel::{Answer, Hop, Kernel, Note, Query, Version};
+use bg_ebpf::kernel::{Answer, Hop, Kernel, Note, Query, Spent, Version};
 use bg_ebpf::packet::Macs;
 
 #[cfg(feature = "mutants")]
@@ -70,6 +70,8 @@ static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(abi::REASO
 static BACKEND_COUNTERS: PerCpuArray<BackendCounter> = PerCpuArray::with_max_entries(64, 0);
 #[map]
 static NOTE: PerCpuArray<Note> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static ANSWERS: PerCpuArray<Spent> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 static EXCLUDED: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1024, 0);
 
@@ -301,6 +303,13 @@ impl Kernel for Maps<'_> {
     fn note(&self) -> Option<&Cell<Note>> {
         let element = NOTE.get_ptr_mut(0)?;
         // SAFETY: as above, and the stages of one packet are one run.
+        Some(unsafe { Cell::from_mut(&mut *element) })
+    }
+
+    #[inline(always)]
+    fn answers(&self, index: u32) -> Option<&Cell<Spent>> {
+        let element = ANSWERS.get_ptr_mut(index)?;
+        // SAFETY: as above.
         Some(unsafe { Cell::from_mut(&mut *element) })
     }
 

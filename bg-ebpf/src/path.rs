@@ -80,6 +80,7 @@ impl<K: Kernel> Arrival<'_, K> {
             Reason::OtherProtocol if outcome.detail == ICMP.into() => Action::Enter(Stage::Icmp),
             Reason::OtherProtocol if outcome.detail == ICMP_V6.into() => Action::Enter(Stage::Icmp),
             Reason::TimeExceeded | Reason::FragmentationNeeded => answer::enter(self.kernel, outcome),
+            Reason::NoBackend => Action::Enter(Stage::Refuse),
             _ => verdict::conclude(self.kernel, self.ingress, self.bytes, outcome),
         }
     }

@@ -3,6 +3,8 @@
 mod tcp;
 mod udp;
 
+pub(crate) use self::tcp::Refusal;
+
 use bg_common::abi::{Endpoint, Service};
 use bg_common::decide::Route;
 use bg_common::flow::Flow;

@@ -63,6 +63,7 @@ impl Report for Ipv4Hdr {
 const fn header(error: Error) -> [u8; ICMP_HEADER] {
     match error {
         Error::TimeExceeded => [11, 0, 0, 0, 0, 0, 0, 0],
+        Error::Unreachable => [3, 3, 0, 0, 0, 0, 0, 0],
         Error::TooBig(mtu) => {
             let mtu = (mtu as u16).to_be_bytes();
             [3, 4, 0, 0, 0, 0, mtu[0], mtu[1]]

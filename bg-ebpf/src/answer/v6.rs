@@ -66,6 +66,7 @@ impl Report for Ipv6Hdr {
 const fn header(error: Error) -> [u8; ICMP_HEADER] {
     match error {
         Error::TimeExceeded => [3, 0, 0, 0, 0, 0, 0, 0],
+        Error::Unreachable => [1, 4, 0, 0, 0, 0, 0, 0],
         Error::TooBig(mtu) => {
             let mtu = mtu.to_be_bytes();
             [2, 0, 0, 0, mtu[0], mtu[1], mtu[2], mtu[3]]

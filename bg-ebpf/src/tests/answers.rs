@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use super::anything::packet;
 use super::shapes;
 use super::v6::{self, covered};
-use super::{BACKEND_MAC, BACKENDS, LAN, LAN_MAC, WAN, arrive, ethertype, hop, node, recomputed};
+use super::{
+    ACK, BACKEND_MAC, BACKENDS, LAN, LAN_MAC, WAN, arrive, ethertype, from_client, hop, node, recomputed,
+};
+use crate::answer::allowance::{PER_TICK, RESERVE};
 use crate::kernel::{Answer, Hop};
 use crate::parse::{IPV4, IPV6};
 use crate::verdict::Action;
@@ -148,4 +151,33 @@ fn the_generator_makes_packets_that_are_answered() {
             assert!(seen.get(&(reason, version)).is_some_and(|&count| count > 30), "{reason}: {seen:?}");
         }
     }
+}
+
+#[test]
+fn a_processor_answers_only_so_often() {
+    let mut host = narrow(1500);
+    let mut late = from_client(1, ACK);
+    late[22] = 1;
+    // Right before the tick counter wraps, and after so long that all would be there again several times.
+    for jiffies in [u32::MAX - 1, u32::MAX / 2] {
+        host.jiffies.set(jiffies);
+        for _ in 0..RESERVE {
+            assert_eq!(arrive(&host, &late, WAN).0, Action::Transmit);
+        }
+        assert_eq!(arrive(&host, &late, WAN).0, Action::Drop);
+        host.jiffies.set(jiffies.wrapping_add(2));
+        for _ in 0..2 * PER_TICK {
+            assert_eq!(arrive(&host, &late, WAN).0, Action::Transmit);
+        }
+        assert_eq!(arrive(&host, &late, WAN).0, Action::Drop);
+    }
+    assert_eq!(host.counted(Reason::Unanswered).packets, 4);
+    // What does not fit has an allowance of its own.
+    for backend in BACKENDS {
+        let Answer::Hop(hop) = hop(LAN, LAN_MAC, BACKEND_MAC) else { unreachable!("it is one") };
+        host.add_route(Address::v4(backend), 128, Answer::Hop(Hop { mtu: 20, ..hop }));
+    }
+    host.tables.node.route_epoch.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+    assert_eq!(arrive(&host, &from_client(1, ACK), WAN).0, Action::Transmit);
+    assert_eq!(host.counted(Reason::FragmentationNeeded).packets, 1);
 }

@@ -146,7 +146,7 @@ proptest! {
         prop_assert_eq!((counter.packets, counter.bytes), (1, packet.len() as u64));
         let rewritten = [
             Reason::Forwarded, Reason::Returned, Reason::TimeExceeded, Reason::FragmentationNeeded,
-            Reason::ForwardedByKernel, Reason::ReturnedByKernel,
+            Reason::ForwardedByKernel, Reason::ReturnedByKernel, Reason::Refused,
         ];
         if !rewritten.contains(&reason) {
             prop_assert_eq!(&after, &packet);

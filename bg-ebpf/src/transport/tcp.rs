@@ -86,6 +86,42 @@ impl Transport for TcpHdr {
     }
 }
 
+/// The segment that answers one to a connection that does not exist (RFC 9293, 3.10.7.1): a RST that the sender
+/// takes for one of that connection. Words as they lie in memory.
+pub(crate) struct Refusal {
+    ports: [u16; 2],
+    sequence: u32,
+    acknowledgement: u32,
+    flags: u8,
+}
+
+impl Refusal {
+    /// `None`: a RST is never answered.
+    #[inline(always)]
+    pub(crate) fn of(tcp: &TcpHdr, shape: &Shape) -> Option<Self> {
+        let flags = offset_and_flags(tcp)[1];
+        if flags & RST != 0 {
+            return None;
+        }
+        let ports = [tcp.dest.fetch(), tcp.source.fetch()];
+        if flags & ACK != 0 {
+            return Some(Self { ports, sequence: tcp.ack_seq.fetch(), acknowledgement: 0, flags: RST });
+        }
+        let data = shape.total.wrapping_sub(shape.header + length(tcp));
+        let length = data + u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+        let end = u32::from_be(tcp.seq.fetch()).wrapping_add(length);
+        Some(Self { ports, sequence: 0, acknowledgement: end.to_be(), flags: RST | ACK })
+    }
+
+    /// All of its header in front of the checksum: a header without options, and no window.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> [u32; 4] {
+        let [[a, b], [c, d]] = self.ports.map(u16::to_ne_bytes);
+        let flags = u32::from_ne_bytes([(HEADER as u8) << 2, self.flags, 0, 0]);
+        [u32::from_ne_bytes([a, b, c, d]), self.sequence, self.acknowledgement, flags]
+    }
+}
+
 /// Bytes 12 and 13: data offset, and flags.
 #[inline(always)]
 fn offset_and_flags(tcp: &TcpHdr) -> [u8; 2] {

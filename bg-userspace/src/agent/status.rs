@@ -189,7 +189,7 @@ impl Agent {
                 Reason::NoRoute,
                 "no route to a backend or client; `ip route get ADDRESS` on this node shows why",
             ),
-            (Reason::NoBackend, "an environment without a backend was live"),
+            (Reason::Refused, "clients were sent to an environment without a backend, and told so"),
             (
                 Reason::FirstFragment,
                 "fragmented segments to a service are not served; lower the sender's MTU",
@@ -198,10 +198,7 @@ impl Agent {
         ] {
             let packets = self.datapath.reason(reason)?.packets;
             if packets > 0 {
-                warnings.push(format!(
-                    "{packets} packets dropped since the first load ({}): {help}",
-                    reason.name()
-                ));
+                warnings.push(format!("{packets} packets `{}` since the first load: {help}", reason.name()));
             }
         }
         Ok(warnings)

@@ -65,6 +65,7 @@ pub struct Segment {
     pub sequence: u32,
     pub acknowledgement: u32,
     pub flags: u8,
+    pub window: u16,
     pub tcp_options: Vec<u8>,
     pub payload: Vec<u8>,
     /// Follows the packet, and is not part of it.
@@ -95,6 +96,7 @@ impl Segment {
             sequence: 0x0102_0304,
             acknowledgement: if flags & flags::ACK == 0 { 0 } else { 0x0a0b_0c0d },
             flags,
+            window: 0x7210,
             tcp_options: Vec::new(),
             payload: Vec::new(),
             padding: Vec::new(),
@@ -130,6 +132,31 @@ impl Segment {
     #[must_use]
     pub fn returned(&self, vip: SocketAddr) -> Self {
         Self { to: CLIENT_MAC, from: WAN_MAC, source: vip, ttl: self.ttl - 1, ..self.clone() }
+    }
+
+    /// What a host that does not know the connection answers (RFC 9293, 3.10.7.1), to where the segment came from.
+    #[must_use]
+    pub fn refused(&self) -> Self {
+        let length = self.payload.len() as u32
+            + u32::from(self.flags & flags::SYN != 0)
+            + u32::from(self.flags & flags::FIN != 0);
+        let (sequence, acknowledgement, flags) = match self.flags & flags::ACK {
+            0 => (0, self.sequence + length, flags::RST | flags::ACK),
+            _ => (self.acknowledgement, 0, flags::RST),
+        };
+        Self {
+            to: self.from,
+            from: self.to,
+            tags: self.tags.clone(),
+            tos: self.tos & 0xfc,
+            id: 0,
+            source: self.destination,
+            destination: self.source,
+            sequence,
+            acknowledgement,
+            window: 0,
+            ..Self::to_service(flags)
+        }
     }
 
     /// The packet without its Ethernet header.
@@ -223,7 +250,8 @@ impl Segment {
         tcp.extend(self.sequence.to_be_bytes());
         tcp.extend(self.acknowledgement.to_be_bytes());
         tcp.extend([((20 + self.tcp_options.len()) as u8 / 4) << 4, self.flags]);
-        tcp.extend([0x72, 0x10, 0, 0, 0, 0]);
+        tcp.extend(self.window.to_be_bytes());
+        tcp.extend([0; 4]);
         tcp.extend(&self.tcp_options);
         tcp.extend(&self.payload);
         let sum = checksum(&covered(self.source.ip(), self.destination.ip(), TCP, &tcp));

@@ -104,7 +104,9 @@ impl Connection {
 
     /// Takes note of where the client's segment went.
     pub(super) fn learn(&mut self, step: &Step, sent: &Sent) {
-        if step.forward && sent.action != Action::Drop {
+        // What came back to the client as an answer may be shorter.
+        let sent_on = sent.action != Action::Drop && sent.bytes.len() == step.segment.bytes().len();
+        if step.forward && sent_on {
             let to = destination(&step.segment, &sent.bytes);
             let backend =
                 BACKENDS.iter().position(|backend| backend.service == self.service && backend.at == to);

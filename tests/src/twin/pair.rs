@@ -10,6 +10,7 @@ use bg_common::control::{Control, Phase};
 use bg_common::reason::Reason;
 use bg_common::tables::{Tables as _, ticks};
 use bg_ebpf::host::{Buffer, Host};
+use bg_ebpf::kernel::Spent;
 use bg_ebpf::verdict;
 use bg_userspace::datapath::PROGRAM;
 use rustix::time::{ClockId, clock_gettime};
@@ -123,6 +124,8 @@ impl<'n> Pair<'n> {
         }
         self.host.tables.nanoseconds.store(after, SeqCst);
         let phase = phase(self.host.tables.control(packet.deployment), ticks(after));
+        // Ticks give back to the program what its answers have cost; the host's clock of them stands still.
+        self.host.answers.iter().for_each(|spent| spent.set(Spent::default()));
         let mut buffer = Buffer::new(&packet.bytes, packet.interface);
         let action = match self.host.receive(&mut buffer) {
             verdict::Action::Pass => Action::Pass,

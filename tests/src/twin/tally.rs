@@ -32,13 +32,14 @@ struct Seen {
 }
 
 /// No test run ends for one of these reasons, over these versions of IP.
-const UNREACHABLE: [(Reason, &[&str], &str); 2] = [
+const UNREACHABLE: [(Reason, &[&str], &str); 3] = [
     (
         Reason::Failed,
         &NAMES,
         "a test run leaves more room in front of a packet than an answer takes, cuts what it is told to, and the \
          routing table answers every question of a device that forwards",
     ),
+    (Reason::Unanswered, &NAMES, "no more is answered here than a processor may answer"),
     (Reason::NoChecksum, &[NAMES[V4]], "over IPv4 a datagram need not have one"),
 ];
 
@@ -115,8 +116,8 @@ const UDP: u8 = 17;
 /// Whether such packets went through the rule.
 const fn ruled(reason: Reason) -> bool {
     use Reason::{
-        Forwarded, ForwardedByKernel, FragmentationNeeded, NoBackend, NoRoute, NotReady, PinBusy, Returned,
-        ReturnedByKernel, Sealed,
+        Forwarded, ForwardedByKernel, FragmentationNeeded, NoBackend, NoRoute, NotReady, PinBusy, Refused,
+        Returned, ReturnedByKernel, Sealed,
     };
     matches!(
         reason,
@@ -127,6 +128,7 @@ const fn ruled(reason: Reason) -> bool {
             | NoRoute
             | NotReady
             | PinBusy
+            | Refused
             | Returned
             | ReturnedByKernel
             | Sealed

@@ -100,16 +100,6 @@ fn a_packet_that_cannot_reach_its_backend_is_dropped() {
     });
 }
 
-/// A ring slot that leads to nobody.
-#[test]
-fn a_packet_for_an_environment_without_backends_is_dropped() {
-    Rig::run("nobackend", |rig| {
-        rig.tables.remove_backend(0).unwrap();
-        rig.expect_drop(&Segment::to_service(flags::SYN).bytes(), Reason::NoBackend);
-        rig.expect_drop(&Segment::to_service(flags::ACK).bytes(), Reason::NoBackend);
-    });
-}
-
 /// A deployment whose control word is not set has no rule yet: its packets are the kernel's.
 #[test]
 fn a_deployment_that_is_not_set_up_leaves_its_packets_to_the_kernel() {

@@ -10,6 +10,7 @@ mod icmp;
 mod ipv6;
 mod ipv6_headers;
 mod neighbours;
+mod refusals;
 mod reply;
 mod state;
 mod udp;
