@@ -134,7 +134,7 @@ const V4_SERVICES: [Service; 4] = [
     Service {
         at: at(v4(203, 0, 113, 11), 443),
         deployment: 1,
-        rings: [[6, 7, 6, 7, 11, 6, 6, X], [8, 8, 9, 8, 10, 8, X, 8]],
+        rings: [[6, 7, 6, 7, 11, 6, X, X], [8, X, 9, 8, 10, 8, X, 8]],
     },
     Service { at: at(v4(203, 0, 113, 13), 80), deployment: 2, rings: [[X; RING]; 2] },
 ];
