@@ -19,6 +19,9 @@ pub(crate) const TCP_HEADER: u16 = size_of::<TcpHdr>() as u16;
 
 /// A header of IP for a segment that goes back to where another came from.
 trait Turn: Ip + Copy {
+    /// Length of the whole packet, bytes.
+    const LENGTH: u16 = size_of::<Self>() as u16 + TCP_HEADER;
+
     /// Writes it in front of what is left of the frame, for a segment without data. Returns the sum of what the
     /// segment's checksum covers of it; `None` if the frame is too short.
     fn turn(&self, frame: &mut Frame<'_>) -> Option<Sum>;
@@ -60,7 +63,7 @@ fn refuse<I: Turn, P: Packet>(packet: &mut P) -> Result<(), Outcome> {
     let segment = link.payload.take::<TcpHdr>().ok_or(Reason::Truncated)?;
     let refusal = Refusal::of(segment, &shape).ok_or(Reason::NoBackend)?;
 
-    let excess = length as i32 - (size_of::<I>() as i32 + i32::from(TCP_HEADER));
+    let excess = i32::try_from(length).map_err(|_| Reason::Failed)? - i32::from(I::LENGTH);
     if !packet.move_end(-excess) {
         return Err(Reason::Failed.into());
     }

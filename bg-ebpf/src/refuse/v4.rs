@@ -6,7 +6,7 @@ use super::{HOPS, TCP, TCP_HEADER, Turn};
 use crate::checksum::Sum;
 use crate::packet::{Field as _, Frame};
 
-const LENGTH: [u8; 2] = (size_of::<Ipv4Hdr>() as u16 + TCP_HEADER).to_be_bytes();
+const LENGTH: [u8; 2] = <Ipv4Hdr as Turn>::LENGTH.to_be_bytes();
 const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 /// The type of service without ECN, which a RST does not have.
 const DSCP: u8 = 0xfc;
