@@ -3,12 +3,14 @@
 
 mod address;
 mod counters;
+mod fragments;
 mod ledger;
 mod links;
 mod served;
 
 pub use self::address::Address;
 pub use self::counters::{BackendCounter, Counter, REASON_COUNTERS, service_counter};
+pub use self::fragments::{FRAGMENT_SECONDS, FRAGMENTS, FragmentKey, Fragmented, fragment};
 pub use self::ledger::{Ledger, NAME, ServiceName, live, motive};
 pub use self::links::{INTERFACE_PROBES, INTERFACES, Interface, NEXT_HOP_JIFFIES, NEXT_HOPS, NextHop};
 pub use self::served::{Backend, Endpoint, Node, Service, affinity, entry, other_ports};
@@ -31,6 +33,8 @@ const _: () = {
     assert!(size_of::<NextHop>() == 64);
     assert!(size_of::<Counter>() == 32);
     assert!(size_of::<BackendCounter>() == 16);
+    assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<Fragmented>() == 32);
     assert!(size_of::<Ledger>() == 128);
     assert!(size_of::<ServiceName>() == 64);
 };
@@ -43,4 +47,8 @@ mod pod {
     unsafe impl aya::Pod for super::Counter {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::BackendCounter {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FragmentKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Fragmented {}
 }

@@ -45,7 +45,7 @@ reasons! {
     OwnTraffic = 10, Pass, "own_traffic", "From a backend to the node itself (a health check, say), or to where the node has no route.";
     NotReady = 11, Pass, "not_ready", "To a service whose deployment is not set up yet.";
     ReturnTtl = 12, Pass, "return_ttl", "From a backend with its TTL or hop limit over: the kernel tells the backend.";
-    LaterFragment = 13, Pass, "later_fragment", "A fragment without ports.";
+    LaterFragment = 13, Pass, "later_fragment", "A fragment without ports, of a packet that is not ours.";
     ReturnTooBig = 14, Pass, "return_too_big", "From a backend and larger than the way out takes: the kernel tells the backend.";
     Echoed = 15, Send, "echoed", "An echo request to a VIP, answered.";
     ErrorForwarded = 16, Send, "error_forwarded", "An ICMP error about a reply, sent to the backend whose reply it was.";
@@ -56,7 +56,7 @@ reasons! {
     BadFlags = 22, Drop, "bad_flags", "TCP flags that no connection has.";
     Martian = 23, Drop, "martian", "A source that no client has: the VIP itself, loopback, multicast, link-local (IPv6).";
     OtherPort = 24, Drop, "other_port", "To a VIP on a port that is no service, where the VIP's policy is to drop.";
-    FirstFragment = 25, Drop, "first_fragment", "A fragmented TCP segment to a service or from a backend.";
+    BadFragment = 25, Drop, "bad_fragment", "A fragment that cuts the transport header, overlaps the first one, or fits no packet.";
     NoBackend = 26, Drop, "no_backend", "No healthy backend in the environment, and nothing to answer: a RST, or an ICMP error.";
     PinBusy = 27, Drop, "pin_busy", "A SYN while another connection of the same flow is half open; it will be sent again.";
     Sealed = 28, Drop, "sealed", "A SYN into an environment in its last two seconds of draining; it will be sent again.";
@@ -66,6 +66,8 @@ reasons! {
     ShortQuote = 32, Drop, "short_quote", "An ICMP error to a VIP that does not quote the ports.";
     ErrorTtl = 33, Drop, "error_ttl", "An ICMP error with its TTL or hop limit over.";
     Unanswered = 35, Drop, "unanswered", "The client would be told why, but more is being told just now than is good.";
+    UnknownFragment = 36, Drop, "unknown_fragment", "A later fragment to a VIP, of a packet whose first one did not come before it.";
+    FragmentTtl = 37, Drop, "fragment_ttl", "A later fragment to a backend with its TTL or hop limit over; nobody is told (RFC 1122, 3.2.2).";
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 //! comparison with the program in the kernel.
 
 use core::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::vec::Vec;
 
 use bg_common::abi::{
-    Address, Backend, BackendCounter, BackendId, Counter, Endpoint, INTERFACE_PROBES, INTERFACES, Interface,
-    NEXT_HOPS, NextHop, Node, REASON_COUNTERS, Service, entry,
+    Address, Backend, BackendCounter, BackendId, Counter, Endpoint, FragmentKey, Fragmented,
+    INTERFACE_PROBES, INTERFACES, Interface, NEXT_HOPS, NextHop, Node, REASON_COUNTERS, Service, entry,
 };
 use bg_common::control::Control;
 use bg_common::pin::Bucket;
@@ -18,7 +19,7 @@ use bg_common::tables::{Line, Tables};
 use crate::kernel::{Answer, Kernel, Note, Query, Spent};
 use crate::packet::{Frame, Packet};
 use crate::verdict::Action;
-use crate::{answer, icmp, path, refuse};
+use crate::{answer, fragment, icmp, path, refuse};
 
 /// A node in plain memory.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct Host {
     pub queries: RefCell<Vec<Query>>,
     /// The timer tick.
     pub jiffies: Cell<u32>,
+    /// `FRAGMENTS`, without an end.
+    pub fragments: RefCell<HashMap<FragmentKey, Fragmented>>,
     /// `ANSWERS`.
     pub answers: [Cell<Spent>; 2],
     note: Cell<Note>,
@@ -73,6 +76,7 @@ impl Host {
             routes: Vec::new(),
             queries: RefCell::default(),
             jiffies: Cell::new(u32::MAX - 10),
+            fragments: RefCell::default(),
             answers: Default::default(),
             note: Cell::default(),
         }
@@ -126,6 +130,9 @@ impl Host {
                 Stage::Icmp => icmp::run(self, packet),
                 Stage::Answer => answer::run(self, packet),
                 Stage::Refuse => refuse::run(self, packet),
+                Stage::Fragment => fragment::run(self, packet),
+                Stage::FirstTcp => path::run_first_tcp(self, packet),
+                Stage::FirstUdp => path::run_first_udp(self, packet),
             };
         }
         action
@@ -273,6 +280,14 @@ impl Kernel for Host {
 
     fn note(&self) -> Option<&Cell<Note>> {
         Some(&self.note)
+    }
+
+    fn remember(&self, key: &FragmentKey, value: &Fragmented) {
+        self.fragments.borrow_mut().insert(*key, *value);
+    }
+
+    fn recall(&self, key: &FragmentKey) -> Option<Fragmented> {
+        self.fragments.borrow().get(key).copied()
     }
 
     fn answers(&self, index: u32) -> Option<&Cell<Spent>> {

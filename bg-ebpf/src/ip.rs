@@ -7,6 +7,7 @@ use bg_common::abi::Address;
 use bg_common::flow::Flow;
 
 use crate::checksum::Change;
+use crate::fragment::Piece;
 use crate::kernel::Version;
 use crate::packet::{Frame, Wire};
 use crate::parse::Shape;
@@ -26,6 +27,10 @@ pub(crate) trait Ip: Wire {
     /// The reason why that is not possible; the detail of `OtherProtocol` is that one. `BadHeader` is one only
     /// for who has to judge the packet.
     fn read(&self, protocol: u8, payload: &mut Frame<'_>, available: usize) -> Result<Shape, Outcome>;
+
+    /// The place of a fragment in its packet; the front of `payload` is the end of this header. `None`: it is no
+    /// fragment.
+    fn piece(&self, payload: &Frame<'_>) -> Option<Piece>;
 
     /// Where from.
     fn source(&self) -> Address;

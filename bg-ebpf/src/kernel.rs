@@ -3,7 +3,9 @@
 
 use core::cell::Cell;
 
-use bg_common::abi::{Address, BackendCounter, BackendId, Counter, Interface, NextHop};
+use bg_common::abi::{
+    Address, BackendCounter, BackendId, Counter, FragmentKey, Fragmented, Interface, NextHop,
+};
 use bg_common::service::Directory;
 use bg_common::tables::Tables;
 
@@ -19,6 +21,10 @@ pub trait Kernel: Tables + Directory {
     fn backend_counter(&self, backend: BackendId) -> Option<&Cell<BackendCounter>>;
     /// This processor's `NOTE`.
     fn note(&self) -> Option<&Cell<Note>>;
+    /// Puts an entry into `FRAGMENTS`, in the place of an older one of the same key.
+    fn remember(&self, key: &FragmentKey, value: &Fragmented);
+    /// An entry of `FRAGMENTS`.
+    fn recall(&self, key: &FragmentKey) -> Option<Fragmented>;
     /// An element of this processor's `ANSWERS`.
     fn answers(&self, index: u32) -> Option<&Cell<Spent>>;
     /// Whether `EXCLUDED` has a prefix of this address.

@@ -14,7 +14,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use bg_ebpf::packet::{Frame, Packet};
 use bg_ebpf::verdict::Action;
-use bg_ebpf::{answer, icmp, path, refuse};
+use bg_ebpf::{answer, fragment, icmp, path, refuse};
 
 use maps::Maps;
 
@@ -50,6 +50,9 @@ stages! {
     bg_icmp = icmp::run;
     bg_answer = answer::run;
     bg_refuse = refuse::run;
+    bg_fragment = fragment::run;
+    bg_first_tcp = path::run_first_tcp;
+    bg_first_udp = path::run_first_udp;
 }
 
 #[inline(always)]

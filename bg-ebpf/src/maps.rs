@@ -16,11 +16,11 @@ use aya_ebpf::btf_maps::{Array as InnerArray, ArrayOfMaps};
 use aya_ebpf::helpers::{self, generated::bpf_ktime_get_coarse_ns};
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::Key;
-use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, ProgramArray};
+use aya_ebpf::maps::{Array, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use bg_common::abi::{
-    self, Address, Backend, BackendCounter, BackendId, Counter, Endpoint, Interface, Ledger, NextHop, Node,
-    Service, ServiceName,
+    self, Address, Backend, BackendCounter, BackendId, Counter, Endpoint, FragmentKey, Fragmented, Interface,
+    Ledger, NextHop, Node, Service, ServiceName,
 };
 use bg_common::control::Control;
 use bg_common::pin;
@@ -70,6 +70,8 @@ static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(abi::REASO
 static BACKEND_COUNTERS: PerCpuArray<BackendCounter> = PerCpuArray::with_max_entries(64, 0);
 #[map]
 static NOTE: PerCpuArray<Note> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, Fragmented> = LruHashMap::with_max_entries(abi::FRAGMENTS, 0);
 #[map]
 static ANSWERS: PerCpuArray<Spent> = PerCpuArray::with_max_entries(2, 0);
 #[map]
@@ -304,6 +306,19 @@ impl Kernel for Maps<'_> {
         let element = NOTE.get_ptr_mut(0)?;
         // SAFETY: as above, and the stages of one packet are one run.
         Some(unsafe { Cell::from_mut(&mut *element) })
+    }
+
+    #[inline(always)]
+    fn remember(&self, key: &FragmentKey, value: &Fragmented) {
+        // Without room for it, the later fragments will be unknown, and counted as that.
+        let _ = FRAGMENTS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn recall(&self, key: &FragmentKey) -> Option<Fragmented> {
+        // SAFETY: copied at once; another processor may put another packet's in its place meanwhile, and what is
+        // read then leads some fragments astray, as losing them would.
+        unsafe { FRAGMENTS.get(key).copied() }
     }
 
     #[inline(always)]

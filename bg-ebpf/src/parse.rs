@@ -65,6 +65,8 @@ pub struct Shape {
     pub whole: bool,
     /// It is the first of several fragments.
     pub first_fragment: bool,
+    /// Their identification, as it lies in the packet.
+    pub id: u32,
 }
 
 impl Shape {

@@ -4,7 +4,7 @@
 //! Only what is ours is judged. Whatever is neither to a service nor from a backend goes to the kernel
 //! as it came, however odd it looks.
 
-use bg_common::abi::{Address, Endpoint, Service, entry};
+use bg_common::abi::{self, Address, Endpoint, Fragmented, Service, entry};
 use bg_common::reason::Reason;
 use bg_common::service;
 use bg_common::stage::Stage;
@@ -13,12 +13,13 @@ use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
 use crate::answer;
+use crate::fragment;
 use crate::ip::Ip;
 use crate::kernel::{Answer, Kernel, Query};
 use crate::nexthop;
 use crate::ours;
 use crate::packet::{Macs, Packet};
-use crate::parse::{self, ICMP, ICMP_V6, IPV4, IPV6, Link, Shape, UDP};
+use crate::parse::{self, ICMP, ICMP_V6, IPV4, IPV6, Link, Shape, TCP, UDP};
 use crate::transport::Transport;
 use crate::verdict::{self, Action, Outcome};
 
@@ -26,7 +27,7 @@ use crate::verdict::{self, Action, Outcome};
 #[inline(always)]
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     arrive(kernel, packet, |arrival, link| match link.ethertype {
-        IPV4 => arrival.end(receive::<Ipv4Hdr, TcpHdr, K>(arrival, link)),
+        IPV4 => arrival.end(receive::<Ipv4Hdr, TcpHdr, K, false>(arrival, link)),
         IPV6 => Action::Enter(Stage::V6),
         _ => arrival.end(Err(Reason::OtherProtocol.into())),
     })
@@ -35,20 +36,42 @@ pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
 /// [`Stage::V6`].
 #[inline(always)]
 pub fn run_v6<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    arrive(kernel, packet, |arrival, link| arrival.end(receive::<Ipv6Hdr, TcpHdr, K>(arrival, link)))
+    arrive(kernel, packet, |arrival, link| arrival.end(receive::<Ipv6Hdr, TcpHdr, K, false>(arrival, link)))
 }
 
 /// [`Stage::Udp`].
 #[inline(always)]
 pub fn run_udp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    arrive(kernel, packet, |arrival, link| match link.ethertype {
-        IPV4 => arrival.end(receive::<Ipv4Hdr, UdpHdr, K>(arrival, link)),
-        _ => arrival.end(receive::<Ipv6Hdr, UdpHdr, K>(arrival, link)),
-    })
+    either::<UdpHdr, K, P, false>(kernel, packet)
+}
+
+/// [`Stage::FirstTcp`].
+#[inline(always)]
+pub fn run_first_tcp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
+    either::<TcpHdr, K, P, true>(kernel, packet)
+}
+
+/// [`Stage::FirstUdp`].
+#[inline(always)]
+pub fn run_first_udp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
+    either::<UdpHdr, K, P, true>(kernel, packet)
+}
+
+/// Without [`arrive`], because a closure is a function with a stack frame of its own.
+#[inline(always)]
+fn either<T: Transport, K: Kernel, P: Packet, const FIRST: bool>(kernel: &K, packet: &mut P) -> Action {
+    let ingress = packet.interface();
+    let frame = packet.frame();
+    let arrival = Arrival { kernel, ingress, bytes: frame.len() as u64 };
+    match parse::link(frame) {
+        Some(link) if link.ethertype == IPV4 => arrival.end(receive::<Ipv4Hdr, T, K, FIRST>(&arrival, link)),
+        Some(link) => arrival.end(receive::<Ipv6Hdr, T, K, FIRST>(&arrival, link)),
+        None => arrival.end(Err(Reason::OtherProtocol.into())),
+    }
 }
 
 #[inline(always)]
-fn arrive<'p, K: Kernel, P: Packet>(
+pub(crate) fn arrive<'p, K: Kernel, P: Packet>(
     kernel: &K,
     packet: &'p mut P,
     with: impl FnOnce(&Arrival<'_, K>, Link<'p>) -> Action,
@@ -81,6 +104,9 @@ impl<K: Kernel> Arrival<'_, K> {
             Reason::OtherProtocol if outcome.detail == ICMP_V6.into() => Action::Enter(Stage::Icmp),
             Reason::TimeExceeded | Reason::FragmentationNeeded => answer::enter(self.kernel, outcome),
             Reason::NoBackend => Action::Enter(Stage::Refuse),
+            Reason::LaterFragment if outcome.detail == LATER => Action::Enter(Stage::Fragment),
+            Reason::LaterFragment if outcome.detail == TCP.into() => Action::Enter(Stage::FirstTcp),
+            Reason::LaterFragment if outcome.detail == UDP.into() => Action::Enter(Stage::FirstUdp),
             _ => verdict::conclude(self.kernel, self.ingress, self.bytes, outcome),
         }
     }
@@ -94,12 +120,19 @@ struct Headers<'p, I, T> {
     shape: Shape,
 }
 
+/// What goes with a fragment that is looked at elsewhere, beside the protocol of a first one.
+const LATER: u32 = 1 << 8;
+
 /// `Ok` is a packet that the program has rewritten to be sent.
 pub(crate) type End = Result<Outcome, Outcome>;
 
-/// Tells our packets from all others.
+/// Tells our packets from all others. `FIRST`: it is a first fragment, and what becomes of it is remembered for the
+/// later ones; elsewhere first fragments are not looked at.
 #[inline(always)]
-fn receive<I: Ip, T: Transport, K: Kernel>(arrival: &Arrival<'_, K>, link: Link<'_>) -> End {
+fn receive<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
+    arrival: &Arrival<'_, K>,
+    link: Link<'_>,
+) -> End {
     let kernel = arrival.kernel;
     let Link { macs, mut payload, .. } = link;
     if !ours::addressed(kernel, arrival.ingress, macs) {
@@ -114,8 +147,14 @@ fn receive<I: Ip, T: Transport, K: Kernel>(arrival: &Arrival<'_, K>, link: Link<
         Err(outcome) if matches!(outcome.reason, Reason::BadHeader | Reason::Truncated) => {
             return Err(if ours::is_vip(kernel, ip) { outcome } else { Reason::NotService.into() });
         }
+        Err(Outcome { reason: Reason::LaterFragment, .. }) => {
+            return Err(Outcome { reason: Reason::LaterFragment, detail: LATER });
+        }
         Err(outcome) => return Err(outcome),
     };
+    if !FIRST && shape.first_fragment {
+        return Err(Outcome { reason: Reason::LaterFragment, detail: T::PROTOCOL.into() });
+    }
     let headers = Headers { macs, ip, transport, shape };
 
     let node = kernel.node();
@@ -128,30 +167,35 @@ fn receive<I: Ip, T: Transport, K: Kernel>(arrival: &Arrival<'_, K>, link: Link<
     if port != [0; 2]
         && let Some(service) = service::find(kernel, node.service_mask, &destination, port, T::PROTOCOL)
     {
-        return forward(arrival, headers, service);
+        return forward::<I, T, K, FIRST>(arrival, headers, service);
     }
     let source = headers.ip.source();
     let port = headers.transport.source().to_ne_bytes();
     if I::may_be_listed(&source)
         && let Some(endpoint) = service::find_endpoint(kernel, node.endpoint_mask, &source, port, T::PROTOCOL)
     {
-        return back(arrival, headers, endpoint);
+        return back::<I, T, K, FIRST>(arrival, headers, endpoint);
     }
-    Err(if ours::drops_other_ports(kernel, headers.ip) { Reason::OtherPort } else { Reason::NotService }
-        .into())
+    if ours::drops_other_ports(kernel, headers.ip) {
+        return Err(Reason::OtherPort.into());
+    }
+    if FIRST && ours::is_vip(kernel, headers.ip) {
+        fragment::remember(kernel, headers.ip, T::PROTOCOL, &shape, fragment::BY_KERNEL);
+    }
+    Err(Reason::NotService.into())
 }
 
 /// A client's packet to a service.
 #[inline(always)]
-fn forward<I: Ip, T: Transport, K: Kernel>(
+fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
     arrival: &Arrival<'_, K>,
     headers: Headers<'_, I, T>,
     service: &Service,
 ) -> End {
     let kernel = arrival.kernel;
     let Headers { macs, ip, transport, shape } = headers;
-    if shape.first_fragment {
-        return Err(Reason::FirstFragment.into());
+    if FIRST && !(fragment::ends_well(&shape) && transport.fits(&shape)) {
+        return Err(Reason::BadFragment.into());
     }
     if !transport.fits(&shape) {
         return Err(Reason::BadHeader.into());
@@ -188,6 +232,17 @@ fn forward<I: Ip, T: Transport, K: Kernel>(
     if opens {
         verdict::of_backend(kernel, route.backend, |counter| counter.syns += 1);
     }
+    if FIRST {
+        let first = Fragmented {
+            address: backend.address,
+            service: service.id,
+            backend: route.backend,
+            environment: backend.environment,
+            kind: abi::fragment::FORWARD,
+            ..fragment::BY_KERNEL
+        };
+        fragment::remember(kernel, ip, T::PROTOCOL, &shape, first);
+    }
     // The kernel takes one off the hops itself.
     let change = ip.set_destination(&backend.address, hop.is_some().into());
     transport.set_destination(change, u16::from_ne_bytes(backend.port));
@@ -198,7 +253,7 @@ fn forward<I: Ip, T: Transport, K: Kernel>(
 
 /// A packet from a backend: a reply to a client, or the backend's own business.
 #[inline(always)]
-fn back<I: Ip, T: Transport, K: Kernel>(
+fn back<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
     arrival: &Arrival<'_, K>,
     headers: Headers<'_, I, T>,
     endpoint: &Endpoint,
@@ -218,8 +273,8 @@ fn back<I: Ip, T: Transport, K: Kernel>(
     }
     // From here on it is a reply. One that went on with the backend's address would make the client
     // reset the connection, so that what cannot be rewritten is dropped.
-    if shape.first_fragment {
-        return Err(Reason::FirstFragment.into());
+    if FIRST && !(fragment::ends_well(&shape) && transport.fits(&shape)) {
+        return Err(Reason::BadFragment.into());
     }
     if !transport.fits(&shape) {
         return Err(Reason::BadHeader.into());
@@ -238,6 +293,17 @@ fn back<I: Ip, T: Transport, K: Kernel>(
     let flow = I::flow(&kernel.node().key, &client, port, endpoint.service);
     if transport.reply(kernel, endpoint, &flow, &shape) {
         verdict::of_backend(kernel, endpoint.backend, |counter| counter.syn_acks += 1);
+    }
+    if FIRST {
+        let first = Fragmented {
+            address: endpoint.vip,
+            service: endpoint.service,
+            backend: endpoint.backend,
+            environment: endpoint.environment,
+            kind: abi::fragment::RETURN,
+            ..fragment::BY_KERNEL
+        };
+        fragment::remember(kernel, ip, T::PROTOCOL, &shape, first);
     }
     let change = ip.set_source(&endpoint.vip, hop.is_some().into());
     transport.set_source(change, u16::from_ne_bytes(endpoint.vip_port));

@@ -7,6 +7,7 @@ use network_types::ip::Ipv4Hdr;
 
 use super::Ip;
 use crate::checksum::Change;
+use crate::fragment::Piece;
 use crate::kernel::Version;
 use crate::packet::{Field, Frame};
 use crate::parse::Shape;
@@ -42,6 +43,23 @@ impl Ip for Ipv4Hdr {
             total: u16::from_be(self.tot_len.fetch()).into(),
             whole: fragment & DONT_FRAGMENT != 0,
             first_fragment: fragment & MORE_FRAGMENTS != 0,
+            id: u16::from_ne_bytes(self.id).into(),
+        })
+    }
+
+    #[inline(always)]
+    fn piece(&self, _: &Frame<'_>) -> Option<Piece> {
+        let fragment = u16::from_be(self.frags.fetch());
+        if fragment & (OFFSET | MORE_FRAGMENTS) == 0 || self.vihl < 0x45 || self.vihl > 0x4f {
+            return None;
+        }
+        Some(Piece {
+            id: u16::from_ne_bytes(self.id).into(),
+            protocol: self.proto,
+            start: u32::from(fragment & OFFSET) << 3,
+            more: fragment & MORE_FRAGMENTS != 0,
+            header: u32::from(self.vihl & 15) << 2,
+            total: u16::from_be(self.tot_len.fetch()).into(),
         })
     }
 

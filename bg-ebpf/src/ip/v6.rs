@@ -7,6 +7,7 @@ use network_types::ip::Ipv6Hdr;
 
 use super::Ip;
 use crate::checksum::Change;
+use crate::fragment::Piece;
 use crate::kernel::Version;
 use crate::packet::{Field as _, Frame, SKIP_FAR};
 use crate::parse::Shape;
@@ -41,7 +42,34 @@ impl Ip for Ipv6Hdr {
             // Nobody but its sender fragments it.
             whole: true,
             first_fragment: chain.first_fragment,
+            id: chain.id,
         })
+    }
+
+    #[inline(always)]
+    fn piece(&self, payload: &Frame<'_>) -> Option<Piece> {
+        let mut next = self.next_hdr;
+        let mut length = 0;
+        for _ in 0..WALKED {
+            let header = payload.peek_at::<[u8; 8]>(length)?;
+            if next == FRAGMENT {
+                let offset = u16::from_be_bytes([header[2], header[3]]);
+                return Some(Piece {
+                    id: u32::from_ne_bytes([header[4], header[5], header[6], header[7]]),
+                    protocol: 0,
+                    start: u32::from(offset & !7),
+                    more: offset & 1 != 0,
+                    header: HEADER + length as u32 + 8,
+                    total: HEADER + u32::from(u16::from_be(self.payload_len.fetch())),
+                });
+            }
+            if next != HOP_BY_HOP && next != DESTINATION && next != ROUTING {
+                return None;
+            }
+            next = header[0];
+            length += 8 + usize::from(header[1]) * 8;
+        }
+        None
     }
 
     #[inline(always)]
@@ -114,6 +142,8 @@ struct Chain {
     length: usize,
     /// The first of several fragments.
     first_fragment: bool,
+    /// Identification of the fragments.
+    id: u32,
 }
 
 /// Goes from one extension header to the next until it comes to the protocol. What it does not know, and what asks
@@ -147,6 +177,11 @@ fn walk(first: u8, protocol: u8, payload: &Frame<'_>) -> Result<Chain, Outcome> 
                 }
                 fragmented = true;
                 chain.first_fragment = offset & 1 != 0;
+                chain.id = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+                // The later ones would not say what they belong to.
+                if chain.first_fragment && header[0] != protocol {
+                    return Err(Outcome::other_protocol(header[0]));
+                }
                 0
             }
             _ => return Err(Outcome::other_protocol(next)),

@@ -173,10 +173,11 @@ fn the_generator_reaches_the_path_to_its_end() {
     for reason in [
         "bad_flags",
         "bad_header",
-        "first_fragment",
+        "bad_fragment",
         "foreign_mac",
         "forwarded",
         "later_fragment",
+        "unknown_fragment",
         "martian",
         "not_service",
         "other_port",

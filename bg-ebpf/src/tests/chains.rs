@@ -66,14 +66,19 @@ fn judged(chain: &[Extension]) -> Reason {
         // Behind a later fragment's header is the middle of something; only the last header says of what.
         if *kind == FRAGMENT && offset(bytes) != 0 {
             let of_tcp = place + 1 == chain.len();
-            return if of_tcp { Reason::LaterFragment } else { Reason::OtherProtocol };
+            return if of_tcp { Reason::UnknownFragment } else { Reason::OtherProtocol };
+        }
+        // The later ones would not name the protocol either.
+        if *kind == FRAGMENT && bytes[3] & 1 != 0 && place + 1 != chain.len() {
+            return Reason::OtherProtocol;
         }
     }
     if chain.iter().map(|extension| extension.1.len()).sum::<usize>() > WALKED {
         return Reason::OtherProtocol;
     }
     match first {
-        Some(Extension(_, bytes)) if bytes[3] & 1 != 0 => Reason::FirstFragment,
+        // Twenty bytes are no multiple of eight.
+        Some(Extension(_, bytes)) if bytes[3] & 1 != 0 => Reason::BadFragment,
         _ => Reason::Forwarded,
     }
 }
@@ -170,7 +175,7 @@ fn the_generator_reaches_every_judgement() {
         *count += 1;
         *longest = chain.len().max(*longest);
     }
-    for reason in ["forwarded", "first_fragment", "later_fragment", "other_protocol"] {
+    for reason in ["forwarded", "bad_fragment", "unknown_fragment", "other_protocol"] {
         assert!(seen.get(reason).is_some_and(|(count, _)| *count > 20), "{reason}: {seen:?}");
     }
     assert!(seen["forwarded"].1 >= 6, "{seen:?}");

@@ -191,8 +191,8 @@ impl Agent {
             ),
             (Reason::Refused, "clients were sent to an environment without a backend, and told so"),
             (
-                Reason::FirstFragment,
-                "fragmented segments to a service are not served; lower the sender's MTU",
+                Reason::UnknownFragment,
+                "later fragments came without the first one, or before it; lower the sender's MTU",
             ),
             (Reason::Failed, "the kernel refused an act of the program"),
         ] {

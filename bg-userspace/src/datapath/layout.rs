@@ -13,6 +13,7 @@ use crate::config::Limits;
 /// Map types by their numbers in `linux/bpf.h`.
 const ARRAY: u32 = 2;
 const PERCPU_ARRAY: u32 = 6;
+const LRU_HASH: u32 = 9;
 const LPM_TRIE: u32 = 11;
 const ARRAY_OF_MAPS: u32 = 12;
 
@@ -99,6 +100,14 @@ impl Sizes {
             percpu("BACKEND_COUNTERS", size_of::<abi::BackendCounter>(), self.backends),
             percpu("NOTE", 8, 1),
             percpu("ANSWERS", 8, 2),
+            Shape {
+                name: "FRAGMENTS",
+                kind: LRU_HASH,
+                key: size_of::<abi::FragmentKey>() as u32,
+                value: size_of::<abi::Fragmented>() as u32,
+                entries: abi::FRAGMENTS,
+                flags: 0,
+            },
             Shape { name: "EXCLUDED", kind: LPM_TRIE, key: 20, value: 1, entries: 1024, flags: NO_PREALLOC },
             Shape { name: "GRACE", kind: ARRAY_OF_MAPS, key: 4, value: 4, entries: 1, flags: 0 },
         ]

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod icmp;
+mod split;
 
 use std::net::SocketAddr;
 

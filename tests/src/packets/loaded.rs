@@ -4,9 +4,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
-use aya::maps::{Array, LpmTrie, Map, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
+use bg_common::abi::{FragmentKey, Fragmented};
 use bg_userspace::datapath::{PROGRAM, prepare};
 
 use super::tables::{BUCKETS, DEPLOYMENTS, RECENT};
@@ -66,6 +67,11 @@ fn clear(map: &mut Map) -> Result<()> {
             let mut trie: LpmTrie<&mut MapData, [u8; 16], u8> = map.try_into()?;
             let keys: Vec<_> = trie.keys().collect::<Result<_, _>>()?;
             keys.iter().try_for_each(|key| Ok(trie.remove(key)?))
+        }
+        Map::LruHashMap(_) => {
+            let mut hash: HashMap<&mut MapData, FragmentKey, Fragmented> = map.try_into()?;
+            let keys: Vec<_> = hash.keys().collect::<Result<_, _>>()?;
+            keys.iter().try_for_each(|key| Ok(hash.remove(key)?))
         }
         // What they hold are programs and maps; no packet changes them.
         Map::ProgramArray(_) | Map::ArrayOfMaps(_) => Ok(()),

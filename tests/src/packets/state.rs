@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
-use aya::maps::{Array, PerCpuArray};
-use bg_common::abi::{Address, BackendCounter, Counter};
+use aya::maps::{Array, HashMap, PerCpuArray};
+use bg_common::abi::{Address, BackendCounter, Counter, FragmentKey, Fragmented};
 use bg_common::{flow, meta, pin};
 
 use super::tables::{BUCKETS, DEPLOYMENTS, KEY, RECENT, Tables};
@@ -96,6 +96,17 @@ impl Tables {
             sum.overflow += counter.overflow;
         }
         Ok(sum)
+    }
+
+    /// Lets what is remembered of fragments be so many seconds older.
+    pub fn age_fragments(&mut self, seconds: u32) -> Result<()> {
+        let map = self.ebpf.map_mut("FRAGMENTS").context("no FRAGMENTS")?;
+        let mut map: HashMap<_, FragmentKey, Fragmented> = map.try_into()?;
+        let entries: Vec<_> = map.iter().collect::<std::result::Result<_, _>>()?;
+        for (key, value) in entries {
+            map.insert(key, Fragmented { seen: value.seen - seconds, ..value }, 0)?;
+        }
+        Ok(())
     }
 
     /// Spends all of what every processor may answer, and more than comes back while a test runs.

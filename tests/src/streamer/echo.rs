@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
 /// Longest datagram, bytes.
-const LONGEST: usize = 2048;
+const LONGEST: usize = 8192;
 
 /// Answers until it is dropped.
 pub(super) async fn serve(address: SocketAddr, name: String) -> Result<()> {

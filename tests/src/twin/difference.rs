@@ -112,6 +112,10 @@ pub(super) fn rest(host: &Host, kernel: &Kernel) -> Result<(), Difference> {
     for index in 0..BACKENDS.len() as u32 {
         backend_counter(host, kernel, index)?;
     }
+    for (key, ours) in host.fragments.borrow().iter() {
+        let theirs = kernel.fragments.get(key, 0).ok();
+        values(|| format!("FRAGMENTS, {key:?}"), &Some(*ours), &theirs)?;
+    }
     for (i, lock) in host.tables.locks.iter().enumerate() {
         word(|| format!("PIN_LOCKS {i}"), lock, kernel.maps().locks.get(i))?;
         values(|| format!("PIN_LOCKS {i} and 0, which is free"), &lock.load(SeqCst), &0)?;

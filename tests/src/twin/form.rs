@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::random::Random;
 use super::world::Device;
-use crate::packets::craft::{self, Extension, Segment};
+use crate::packets::craft::{self, Extension, Segment, Transport};
 
 /// Numbers of extension headers.
 const HOP_BY_HOP: u8 = 0;
@@ -52,7 +52,7 @@ pub(super) fn chain(random: &mut Random) -> Vec<Extension> {
         chain.push(header(random.pick(&[DESTINATION, DESTINATION, ROUTING]), random.below(4), random));
     }
     if random.permille(200) {
-        chain.insert(chain.len() - 1, fragment(0, false, random));
+        chain.insert(chain.len() - 1, fragment(0, false, random.word() as u16));
     }
     chain
 }
@@ -86,10 +86,23 @@ pub(super) fn header(kind: u8, units: u32, random: &mut Random) -> Extension {
 }
 
 /// The header of a fragment; its offset in units of eight bytes.
-pub(super) fn fragment(offset: u16, more: bool, random: &mut Random) -> Extension {
-    let mut bytes = random.bytes(8);
+pub(super) fn fragment(offset: u16, more: bool, id: u16) -> Extension {
+    let mut bytes = vec![0; 4];
     bytes[2..4].copy_from_slice(&(offset << 3 | u16::from(more)).to_be_bytes());
+    bytes.extend(u32::from(id).to_be_bytes());
     Extension(FRAGMENT, bytes)
+}
+
+/// Gives a segment a number that others have too, mostly, and a length that fits a fragment, mostly.
+pub(super) fn number(segment: &mut Segment, random: &mut Random) {
+    if random.permille(750) {
+        segment.id = random.below(2) as u16;
+    }
+    if random.permille(900) {
+        let header = if segment.transport == Transport::Tcp { 20 + segment.tcp_options.len() } else { 8 };
+        let whole = (header + segment.payload.len()).next_multiple_of(8);
+        segment.payload.resize(whole - header, 0);
+    }
 }
 
 /// The address that is so many behind the first one.

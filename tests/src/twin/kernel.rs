@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use anyhow::{Context, Result};
 use aya::EbpfLoader;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{LpmTrie, MapData, PerCpuArray};
+use aya::maps::{HashMap, LpmTrie, MapData, PerCpuArray};
 use aya::programs::{Xdp, XdpMode};
-use bg_common::abi::{Address, Backend, BackendCounter, Counter, NextHop, Node};
+use bg_common::abi::{Address, Backend, BackendCounter, Counter, FragmentKey, Fragmented, NextHop, Node};
 use bg_ebpf::host::Host;
 use bg_userspace::config::Limits;
 use bg_userspace::datapath::{Bare, Grace, Maps};
@@ -25,6 +25,8 @@ pub struct Kernel {
     pub devices: [u32; 3],
     counters: PerCpuArray<MapData, Counter>,
     backends: PerCpuArray<MapData, BackendCounter>,
+    /// `FRAGMENTS`.
+    pub fragments: HashMap<MapData, FragmentKey, Fragmented>,
     next_hops: PerCpuArray<MapData, [u64; size_of::<NextHop>() / 8]>,
 }
 
@@ -49,6 +51,7 @@ impl Kernel {
         Ok(Self {
             counters: take("COUNTERS")?.try_into()?,
             backends: take("BACKEND_COUNTERS")?.try_into()?,
+            fragments: take("FRAGMENTS")?.try_into()?,
             next_hops: take("NEXTHOP")?.try_into()?,
             bare,
             devices,

@@ -44,7 +44,7 @@ use Oddity::{
 };
 
 const ODDITIES: [(u32, Oddity); 22] = [
-    (14, Flags),
+    (16, Flags),
     (34, Ttl),
     (11, Source),
     (34, Port),
@@ -52,8 +52,8 @@ const ODDITIES: [(u32, Oddity); 22] = [
     (6, Mac),
     (4, EtherType),
     (4, Protocol),
-    (7, Fragment),
-    (7, LaterFragment),
+    (20, Fragment),
+    (45, LaterFragment),
     (6, Options),
     (6, Tags),
     (60, Icmp),
@@ -63,7 +63,7 @@ const ODDITIES: [(u32, Oddity); 22] = [
     (2, HeaderLength),
     (2, Version),
     (3, TotalLength),
-    (15, Cut),
+    (17, Cut),
     (8, Bytes),
     (1, Anything),
 ];
@@ -95,13 +95,17 @@ pub(super) fn spoil(step: &Step, random: &mut Random) -> Vec<u8> {
             ]);
         }
         Fragment => {
-            segment.fragment = craft::MF | random.pick(&[0, craft::DF]);
-            segment.extensions.push(form::fragment(0, true, random));
+            form::number(&mut segment, random);
+            segment.fragment = craft::MF | random.pick(&[0, 0, craft::DF]);
+            segment.extensions.push(form::fragment(0, true, segment.id));
         }
         LaterFragment => {
-            let (offset, more) = (1 + random.below(0x1fff) as u16, random.permille(500));
+            form::number(&mut segment, random);
+            segment.ttl = random.pick(&[1, 64]);
+            let anywhere = 1 + random.below(0x1fff) as u16;
+            let (offset, more) = (random.pick(&[1, 20, 180, 190, anywhere]), random.permille(500));
             segment.fragment = if more { craft::MF | offset } else { offset };
-            segment.extensions.push(form::fragment(offset, more, random));
+            segment.extensions.push(form::fragment(offset, more, segment.id));
         }
         Options => {
             segment.ip_options = random.words(1, 11);

@@ -230,6 +230,8 @@ impl<'n> Pair<'n> {
                 *known = counter;
             }
         }
+        let remembered = self.kernel.fragments.iter().map(|entry| entry.expect("read FRAGMENTS"));
+        *self.host.fragments.get_mut() = remembered.collect();
         for (index, hop) in self.host.next_hops.iter().enumerate() {
             hop.set(self.kernel.next_hop(index as u32, hop.get().jiffies).expect("read NEXTHOP"));
         }

@@ -39,7 +39,7 @@ const CONNECTIONS: u32 = 90;
 const ACTS: u32 = 15;
 const FLOOD: u32 = 40;
 const IMPATIENCE: u32 = 60;
-const ODD: u32 = 240;
+const ODD: u32 = 270;
 
 /// Runs a plan; ends at the first difference.
 pub fn run(pair: &mut Pair<'_>, plan: Plan) -> Result<(), Difference> {

@@ -29,6 +29,8 @@ pub struct Tally {
 struct Seen {
     phases: [u64; 4],
     reasons: BTreeMap<u8, u64>,
+    /// Later fragments that followed a first one.
+    followed: u64,
 }
 
 /// No test run ends for one of these reasons, over these versions of IP.
@@ -55,6 +57,9 @@ impl Tally {
         };
         let seen = &mut self.versions[version];
         *seen.reasons.entry(reason as u8).or_default() += 1;
+        if later_fragment(version, ip) && matches!(reason, Reason::Forwarded | Reason::Returned) {
+            seen.followed += 1;
+        }
         if ruled(reason) {
             seen.phases[phase as usize] += 1;
             self.walked +=
@@ -71,6 +76,9 @@ impl Tally {
                 if count < least {
                     gaps.push(format!("{phase:?} over {name}: {count}"));
                 }
+            }
+            if seen.followed < least {
+                gaps.push(format!("later fragments that followed over {name}: {}", seen.followed));
             }
             for &reason in Reason::ALL {
                 let count = seen.of(reason);
@@ -107,6 +115,17 @@ fn payload(frame: &[u8]) -> Option<(usize, &[u8])> {
     }
 }
 
+/// Whether a packet is a later fragment, as far as its first headers say.
+fn later_fragment(version: usize, ip: &[u8]) -> bool {
+    let offset = match version {
+        V4 => ip.get(6..8).map(|bytes| [bytes[0] & 0x1f, bytes[1]]),
+        _ if ip.get(6) == Some(&FRAGMENT) => ip.get(42..44).map(|bytes| [bytes[0], bytes[1] & 0xf8]),
+        _ => None,
+    };
+    offset.is_some_and(|offset| offset != [0; 2])
+}
+
+const FRAGMENT: u8 = 44;
 const V4: usize = 0;
 const V6: usize = 1;
 const NAMES: [&str; 2] = ["IPv4", "IPv6"];
@@ -143,7 +162,7 @@ impl fmt::Display for Tally {
             PHASES.iter().try_for_each(|&phase| write!(f, " {phase:?} {}", seen.phases[phase as usize]))?;
             write!(f, "\n  reasons:")?;
             Reason::ALL.iter().try_for_each(|&reason| write!(f, " {} {}", reason.name(), seen.of(reason)))?;
-            writeln!(f)?;
+            writeln!(f, "; later fragments that followed: {}", seen.followed)?;
         }
         write!(f, "neither: {}; extension headers that were walked: {}", self.others, self.walked)?;
         write!(f, "\nacts:")?;

@@ -4,8 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bg_common::reason::Reason;
-use bg_tests::packets::craft::{DF, MF};
-use bg_tests::packets::world::{BACKENDS, CLIENT, EDGE, LAN_MAC, WEB};
+use bg_tests::packets::world::{BACKENDS, EDGE, LAN_MAC, WEB};
 use bg_tests::packets::{Action, Rig, Segment, flags};
 
 /// The same packet to an address that is no VIP.
@@ -90,22 +89,6 @@ fn frames_cut_anywhere_are_judged_only_if_they_are_ours() {
             rig.expect_untouched(&tagged[..length], Reason::OtherProtocol);
         }
         rig.expect_drop(&tagged[..22 + 20], Reason::Truncated);
-    });
-}
-
-/// A fragmented segment: TCP never needs one, and ports are in the first only.
-#[test]
-fn fragments_are_not_forwarded() {
-    Rig::run("fragments", |rig| {
-        let first = Segment { fragment: MF, ..Segment::to_service(flags::ACK) };
-        rig.expect_drop(&first.bytes(), Reason::FirstFragment);
-        rig.expect_untouched(&elsewhere(&first).bytes(), Reason::NotService);
-        for fragment in [1, MF | 1, 0x1fff, DF | 0xb9] {
-            let later = Segment { fragment, ..Segment::to_service(flags::ACK) };
-            rig.expect_untouched(&later.bytes(), Reason::LaterFragment);
-        }
-        let reply = Segment { source: BACKENDS[0].address, destination: CLIENT, ..first };
-        rig.expect_drop(&reply.bytes(), Reason::FirstFragment);
     });
 }
 

@@ -59,26 +59,6 @@ fn other_headers_are_the_kernels() {
     });
 }
 
-/// Case 37, TCP: an atomic fragment is a packet (above); a first one is not forwarded; later ones have no
-/// ports.
-#[test]
-fn fragments_are_not_forwarded() {
-    Rig::run("v6frags", |rig| {
-        for front in [vec![], vec![options(HOP_BY_HOP, 8)]] {
-            let with = |last| [front.clone(), vec![last]].concat();
-            let first = Segment { extensions: with(fragment(0, true)), ..to_service(flags::ACK) };
-            rig.expect_drop(&first.bytes(), Reason::FirstFragment);
-            rig.expect_untouched(&elsewhere(&first).bytes(), Reason::NotService);
-            let reply = Segment { extensions: first.extensions, ..from_backend(0, flags::ACK) };
-            rig.expect_drop(&reply.bytes(), Reason::FirstFragment);
-            for (offset, more) in [(1, true), (1, false), (0x1fff, true)] {
-                let later = Segment { extensions: with(fragment(offset, more)), ..to_service(flags::ACK) };
-                rig.expect_untouched(&later.bytes(), Reason::LaterFragment);
-            }
-        }
-    });
-}
-
 /// Cases 8, 28, 29, 30, 31: broken ones, judged only if they are to a service.
 #[test]
 fn broken_packets_are_dropped_only_if_they_are_ours() {

@@ -5,6 +5,7 @@
 mod answers;
 mod checksums;
 mod forward;
+mod fragments;
 mod headers;
 mod icmp;
 mod ipv6;
