@@ -67,6 +67,7 @@ reasons! {
     ErrorTtl = 33, Drop, "error_ttl", "An ICMP error with its TTL or hop limit over.";
     Unanswered = 35, Drop, "unanswered", "The client would be told why, but more is being told just now than is good.";
     UnknownFragment = 36, Drop, "unknown_fragment", "A later fragment to a VIP, of a packet whose first one did not come before it.";
+    Hairpin = 38, Drop, "hairpin", "From a backend to a VIP, and that backend's turn to serve it.";
     FragmentTtl = 37, Drop, "fragment_ttl", "A later fragment to a backend with its TTL or hop limit over; nobody is told (RFC 1122, 3.2.2).";
 }
 

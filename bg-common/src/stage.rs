@@ -12,7 +12,8 @@ catalogue! {
         Answer = 3, "bg_answer", "A packet that its sender is told about: why, and what is told, is in `NOTE`.";
         Refuse = 4, "bg_refuse", "A packet for which there is no backend.";
         Fragment = 5, "bg_fragment", "A later fragment, which has no ports.";
-        FirstTcp = 6, "bg_first_tcp", "The first fragment of a TCP segment, over either version of IP.";
-        FirstUdp = 7, "bg_first_udp", "The first fragment of a UDP datagram, likewise.";
+        FirstTcp = 6, "bg_first_tcp", "The first fragment of a TCP segment over IPv4.";
+        FirstV6 = 7, "bg_first_v6", "The same over IPv6.";
+        FirstUdp = 8, "bg_first_udp", "The first fragment of a UDP datagram, over either version of IP.";
     }
 }

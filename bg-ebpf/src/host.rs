@@ -132,6 +132,7 @@ impl Host {
                 Stage::Refuse => refuse::run(self, packet),
                 Stage::Fragment => fragment::run(self, packet),
                 Stage::FirstTcp => path::run_first_tcp(self, packet),
+                Stage::FirstV6 => path::run_first_v6(self, packet),
                 Stage::FirstUdp => path::run_first_udp(self, packet),
             };
         }

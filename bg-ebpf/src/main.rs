@@ -52,6 +52,7 @@ stages! {
     bg_refuse = refuse::run;
     bg_fragment = fragment::run;
     bg_first_tcp = path::run_first_tcp;
+    bg_first_v6 = path::run_first_v6;
     bg_first_udp = path::run_first_udp;
 }
 

@@ -48,7 +48,27 @@ pub fn run_udp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
 /// [`Stage::FirstTcp`].
 #[inline(always)]
 pub fn run_first_tcp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    either::<TcpHdr, K, P, true>(kernel, packet)
+    let ingress = packet.interface();
+    let frame = packet.frame();
+    let arrival = Arrival { kernel, ingress, bytes: frame.len() as u64 };
+    match parse::link(frame) {
+        Some(link) if link.ethertype == IPV4 => {
+            arrival.end(receive::<Ipv4Hdr, TcpHdr, K, true>(&arrival, link))
+        }
+        _ => Action::Enter(Stage::FirstV6),
+    }
+}
+
+/// [`Stage::FirstV6`].
+#[inline(always)]
+pub fn run_first_v6<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
+    let ingress = packet.interface();
+    let frame = packet.frame();
+    let arrival = Arrival { kernel, ingress, bytes: frame.len() as u64 };
+    match parse::link(frame) {
+        Some(link) => arrival.end(receive::<Ipv6Hdr, TcpHdr, K, true>(&arrival, link)),
+        None => arrival.end(Err(Reason::OtherProtocol.into())),
+    }
 }
 
 /// [`Stage::FirstUdp`].
@@ -57,7 +77,7 @@ pub fn run_first_udp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action
     either::<UdpHdr, K, P, true>(kernel, packet)
 }
 
-/// Without [`arrive`], because a closure is a function with a stack frame of its own.
+/// Without [`arrive`], because a closure is a function with a stack frame of its own, as in the stages above.
 #[inline(always)]
 fn either<T: Transport, K: Kernel, P: Packet, const FIRST: bool>(kernel: &K, packet: &mut P) -> Action {
     let ingress = packet.interface();
@@ -216,6 +236,10 @@ fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
     let backend = kernel.backend(route.backend).ok_or(Reason::NoBackend)?;
     if backend.state != entry::USED {
         return Err(Reason::NoBackend.into());
+    }
+    // A host drops what comes from outside with its own address.
+    if backend.address.halves() == client.halves() {
+        return Err(Reason::Hairpin.into());
     }
 
     let hop = match way::<I, K>(arrival, ip, || ip.source(), &backend.address) {

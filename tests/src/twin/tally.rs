@@ -34,13 +34,14 @@ struct Seen {
 }
 
 /// No test run ends for one of these reasons, over these versions of IP.
-const UNREACHABLE: [(Reason, &[&str], &str); 3] = [
+const UNREACHABLE: [(Reason, &[&str], &str); 4] = [
     (
         Reason::Failed,
         &NAMES,
         "a test run leaves more room in front of a packet than an answer takes, cuts what it is told to, and the \
          routing table answers every question of a device that forwards",
     ),
+    (Reason::Hairpin, &NAMES, "no client of this world is a backend"),
     (Reason::Unanswered, &NAMES, "no more is answered here than a processor may answer"),
     (Reason::NoChecksum, &[NAMES[V4]], "over IPv4 a datagram need not have one"),
 ];

@@ -6,6 +6,7 @@ mod answers;
 mod checksums;
 mod forward;
 mod fragments;
+mod hairpin;
 mod headers;
 mod icmp;
 mod ipv6;
