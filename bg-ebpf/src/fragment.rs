@@ -43,7 +43,7 @@ impl Piece {
         self.header < self.total
             && self.total <= available
             && self.start + length <= u16::MAX as u32
-            && (!self.more || length & 7 == 0)
+            && (!self.more || length.is_multiple_of(8))
     }
 }
 
@@ -62,7 +62,7 @@ pub(crate) const BY_KERNEL: Fragmented = Fragmented {
 /// Whether another fragment can begin where the first one ends.
 #[inline(always)]
 pub(crate) const fn ends_well(shape: &Shape) -> bool {
-    shape.holds(0) && shape.total.wrapping_sub(shape.header) & 7 == 0
+    shape.holds(0) && shape.total.wrapping_sub(shape.header).is_multiple_of(8)
 }
 
 /// Remembers what becomes of a first fragment; `ip` is as it arrived.
