@@ -139,8 +139,7 @@ impl<'t, T: Tables> Pins<'t, T> {
     /// Whether a pin holds a connection of the live environment elsewhere than base would send it.
     fn disagrees(&self, snapshot: &Snapshot, control: Control) -> bool {
         let Some(service) = self.service(snapshot.meta) else { return false };
-        let flow = Flow::from_tag(&self.tables.node().key, snapshot.tag);
-        let slot = ring::slot(flow.hash, service.ring_size);
+        let slot = u32::from(snapshot.meta.place());
         let base = ring::backend(self.tables, service, control.base().slot, slot);
         snapshot.holds().any(|hold| {
             Some(hold.backend()) != base && self.environment(hold.backend()) != Some(control.leaving())

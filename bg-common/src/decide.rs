@@ -93,7 +93,7 @@ pub fn forward<T: Tables>(
     segment: &Segment,
 ) -> Result<Route, Reason> {
     let control = tables.control(service.deployment);
-    let slot = ring::slot(flow.hash, service.ring_size);
+    let slot = slot(tables, service, flow);
     let here = Situation { tables, service, flow, segment, control, slot };
     let backend = match control.phase() {
         Phase::Off => return Err(Reason::NotReady),
@@ -153,6 +153,15 @@ pub fn reply<T: Tables>(
     }
 }
 
+/// The ring slot of a flow: by its tuple, or by its client's address alone. Pins and the SYN memory go by the tuple
+/// either way.
+#[inline(always)]
+fn slot<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> u32 {
+    let by_source = service.affinity & affinity::SOURCE != 0;
+    let hash = if by_source { flow.source_hash(&tables.node().key) } else { flow.hash };
+    ring::slot(hash, service.ring_size)
+}
+
 /// The backend that a flow belongs to, for messages about it. It changes nothing.
 ///
 /// # Errors
@@ -160,7 +169,7 @@ pub fn reply<T: Tables>(
 #[inline(always)]
 pub fn owner<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<BackendId, Reason> {
     let control = tables.control(service.deployment);
-    let slot = ring::slot(flow.hash, service.ring_size);
+    let slot = slot(tables, service, flow);
     let here = Situation { tables, service, flow, segment: &Segment::ACK, control, slot };
     match control.phase() {
         Phase::Off => return Err(Reason::NotReady),

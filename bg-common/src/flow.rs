@@ -10,6 +10,9 @@ pub struct Flow {
     pub tag: u64,
     /// Keyed hash of the tag: its top half picks the ring slot, the rest the buckets.
     pub hash: u64,
+    /// Stands for the client's address alone; [`Flow::source_hash`] makes a hash of it. 0 where only the tag is
+    /// known.
+    pub source: u64,
 }
 
 /// The tag of a pin that nobody finds any more, and that some may still hold who found it before.
@@ -24,7 +27,7 @@ impl Flow {
         let tag = u64::from(u32::from_be_bytes(client)) << 32
             | u64::from(u16::from_be_bytes(port)) << 16
             | u64::from(service.wrapping_add(1));
-        Self { tag, hash: mix(key, tag) }
+        Self { tag, hash: mix(key, tag), source: tag >> 32 }
     }
 
     /// A flow of an IPv6 service: the tuple folded into 64 bits under the key.
@@ -33,15 +36,24 @@ impl Flow {
     pub fn v6(key: &[u64; 4], client: &Address, port: [u8; 2], service: u16) -> Self {
         let [high, low] = client.halves();
         let ends = u64::from(u16::from_be_bytes(port)) << 16 | u64::from(service.wrapping_add(1));
-        let folded = mix(key, mix(key, mix(key, high) ^ low) ^ ends);
+        let source = mix(key, high) ^ low;
+        let folded = mix(key, mix(key, source) ^ ends);
         let tag = if folded == 0 || folded == TOMB { 1 } else { folded };
-        Self { tag, hash: mix(key, tag) }
+        Self { tag, hash: mix(key, tag), source }
     }
 
     /// From the tag alone, as found in a pin.
     #[must_use]
     pub fn from_tag(key: &[u64; 4], tag: u64) -> Self {
-        Self { tag, hash: mix(key, tag) }
+        Self { tag, hash: mix(key, tag), source: 0 }
+    }
+
+    /// Keyed hash of the client's address alone: its top half picks the ring slot where the service keeps all
+    /// flows of a client together.
+    #[must_use]
+    #[inline(always)]
+    pub const fn source_hash(&self, key: &[u64; 4]) -> u64 {
+        mix(key, self.source)
     }
 
     /// The two buckets of the flow in a table of `mask + 1` buckets; they differ unless there is one.
@@ -96,7 +108,24 @@ mod tests {
         #[test]
         fn the_hash_follows_from_the_tag(client: [u8; 4], port: [u8; 2], service: u16, key: [u64; 4]) {
             let flow = Flow::v4(&key, client, port, service);
-            prop_assert_eq!(Flow::from_tag(&key, flow.tag), flow);
+            prop_assert_eq!(Flow { source: flow.source, ..Flow::from_tag(&key, flow.tag) }, flow);
+        }
+
+        #[test]
+        fn the_source_hash_knows_the_client_and_nothing_else(
+            clients: ([u8; 16], [u8; 16]), ports: ([u8; 2], [u8; 2]), services: (u16, u16), key: [u64; 4]
+        ) {
+            let v4 = |client: [u8; 16], port, service| {
+                let [a, b, c, d, ..] = client;
+                Flow::v4(&key, [a, b, c, d], port, service).source_hash(&key)
+            };
+            let v6 = |client, port, service| Flow::v6(&key, &Address(client), port, service).source_hash(&key);
+            prop_assert_eq!(v4(clients.0, ports.0, services.0), v4(clients.0, ports.1, services.1));
+            prop_assert_eq!(v6(clients.0, ports.0, services.0), v6(clients.0, ports.1, services.1));
+            prop_assert_eq!(
+                clients.0[..4] == clients.1[..4],
+                v4(clients.0, ports.0, 0) == v4(clients.1, ports.0, 0)
+            );
         }
 
         #[test]

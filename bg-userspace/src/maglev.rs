@@ -152,6 +152,29 @@ mod tests {
         }
     }
 
+    /// With affinity by source it is clients that are shared out, and not connections.
+    #[test]
+    fn clients_follow_the_weights() {
+        use bg_common::flow::Flow;
+        let mut backends = backends(3);
+        for (backend, weight) in backends.iter_mut().zip([300, 200, 100]) {
+            backend.weight = weight;
+        }
+        let ring = ring(4093, &backends);
+        let key =
+            [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
+        let mut clients = [0_u32; 3];
+        for client in 0..60_000_u32 {
+            let flow = Flow::v4(&key, (0x0a00_0000 + client).to_be_bytes(), [1, 2], 0);
+            let slot = bg_common::ring::slot(flow.source_hash(&key), 4093);
+            clients[usize::from(ring[slot as usize])] += 1;
+        }
+        // 30,000, 20,000 and 10,000, with a standard deviation of at most 122 and some slots more or less.
+        for (clients, share) in clients.into_iter().zip([30_000_u32, 20_000, 10_000]) {
+            assert!(clients.abs_diff(share) < 900, "{clients} of {share}");
+        }
+    }
+
     #[test]
     fn another_weight_moves_few_slots_of_others() {
         let mut backends = backends(4);

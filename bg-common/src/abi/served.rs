@@ -53,6 +53,8 @@ pub mod other_ports {
 pub mod affinity {
     /// UDP: the datagrams of a flow go to one backend, also through a switch.
     pub const FLOW: u8 = 1;
+    /// All flows of a client's address have one ring slot.
+    pub const SOURCE: u8 = 2;
 }
 
 /// An entry of `SERVICES`. Every VIP has one more entry, with port 0: it stands for the VIP itself and holds

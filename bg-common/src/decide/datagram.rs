@@ -10,7 +10,7 @@ use crate::meta::{Direction, Meta};
 use crate::pin::{self, Hold, Inserted};
 use crate::reason::Reason;
 use crate::tables::Tables;
-use crate::{census, recent, ring};
+use crate::{census, recent};
 
 /// What pins and `RECENT` keep in the place of a first sequence number.
 const NO_ISN: u32 = 0;
@@ -22,7 +22,7 @@ const NO_ISN: u32 = 0;
 #[inline(always)]
 pub fn forward<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<Route, Reason> {
     let control = tables.control(service.deployment);
-    let slot = ring::slot(flow.hash, service.ring_size);
+    let slot = super::slot(tables, service, flow);
     let here = Situation { tables, service, flow, segment: &Segment::ACK, control, slot };
     let phase = control.phase();
     if phase == Phase::Off {

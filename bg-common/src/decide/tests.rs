@@ -6,10 +6,12 @@ use crate::control::Environment::{Blue, Green};
 use crate::host::{Host, RING_SIZE};
 use crate::service;
 use core::sync::atomic::Ordering::SeqCst;
+use std::vec::Vec;
 
 mod datagrams;
 mod history;
 mod rate;
+mod source;
 
 const BLUE: (u8, Environment) = (0, Blue);
 const GREEN: (u8, Environment) = (1, Green);

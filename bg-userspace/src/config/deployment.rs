@@ -103,7 +103,7 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
     let vip = section.require("vip", "vip = \"ADDRESS:PORT\", where clients connect to");
     let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
     let protocol = choice(&mut section, "protocol", &protocols);
-    let kept = [("flow", Affinity::Flow), ("none", Affinity::None)];
+    let kept = [("flow", Affinity::Flow), ("source", Affinity::Source), ("none", Affinity::None)];
     let affinity = choice(&mut section, "affinity", &kept);
     if protocol.value == Protocol::Tcp && affinity.value == Affinity::None {
         section.problem(

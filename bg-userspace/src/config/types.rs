@@ -160,6 +160,8 @@ pub enum Protocol {
 pub enum Affinity {
     /// Those of a flow.
     Flow,
+    /// Those of a flow, and all flows of a client's address have one backend as long as the rings stay.
+    Source,
     /// None: each datagram goes to the live environment.
     None,
 }

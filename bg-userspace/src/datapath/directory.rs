@@ -208,10 +208,12 @@ pub(super) fn protocol_number(protocol: config::Protocol) -> u8 {
 
 /// Bits of [`affinity`].
 pub(super) fn affinity_bits(service: &config::Service) -> u8 {
-    match (service.protocol, service.affinity) {
-        (config::Protocol::Udp, config::Affinity::Flow) => affinity::FLOW,
-        // The rule for TCP knows nothing else.
-        _ => 0,
+    // The rule for TCP keeps flows together anyway.
+    let flow = if service.protocol == config::Protocol::Udp { affinity::FLOW } else { 0 };
+    match service.affinity {
+        config::Affinity::Flow => flow,
+        config::Affinity::Source => flow | affinity::SOURCE,
+        config::Affinity::None => 0,
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Settings {
     pub plain_probes: bool,
     /// Whether the service `plain` is there too: `stream` once more, probed by plain TCP.
     pub plain: bool,
+    /// Whether all of a client's connections to `stream` go to one backend.
+    pub by_source: bool,
     /// How many pins there is room for; the agent's default if absent.
     pub pins: Option<u32>,
     /// How long a silent connection keeps its pin; the agent's default if absent.
@@ -63,6 +65,7 @@ impl Default for Settings {
             udp: false,
             plain_probes: false,
             plain: false,
+            by_source: false,
             pins: None,
             idle_timeout: None,
             syn_lifetime: "2s".into(),
@@ -97,7 +100,9 @@ idle_horizon = \"{horizon}\"
     } else {
         Probes::Http { port: HEALTH_PORT, paths: "[\"/health\"]" }
     };
-    out += &service(topology, settings, "stream", STREAM.into(), STREAM_PORT, probes);
+    let stream = service(topology, settings, "stream", STREAM.into(), STREAM_PORT, probes);
+    let by_source = if settings.by_source { "affinity = \"source\"\nring_size" } else { "ring_size" };
+    out += &stream.replace("ring_size", by_source);
     if settings.plain {
         out += &service(topology, settings, "plain", PLAIN.into(), PLAIN_PORT, Probes::Tcp);
     }

@@ -20,6 +20,7 @@ pub mod pcap;
 pub mod process;
 pub mod stage;
 pub mod tables;
+pub mod talk;
 pub mod topology;
 pub mod witness;
 pub mod workdir;
