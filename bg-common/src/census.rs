@@ -70,9 +70,6 @@ pub fn flows<W: Word>(line: &[W]) -> impl Iterator<Item = Seen> + '_ {
         .filter(|seen| seen.tag != 0)
 }
 
-/// A flow that has sent FIN both ways is over after so many seconds of silence.
-const LINGER: u32 = 120;
-
 /// What the census knows of the environment that is being left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CensusSummary {
@@ -113,7 +110,7 @@ pub fn count<T: Tables>(
             }
             summary.seen += 1;
             summary.last_seen = Some(summary.last_seen.map_or(age, |last| last.min(age)));
-            let limit = if flow.meta.finished() { horizon.min(LINGER) } else { horizon };
+            let limit = if flow.meta.finished() { horizon.min(flow.meta.linger()) } else { horizon };
             summary.alive += u64::from(age < limit);
         }
     }

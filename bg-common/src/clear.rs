@@ -13,9 +13,6 @@ use crate::pin::{Hold, Pin};
 use crate::tables::{Tables, Word};
 use crate::{recent, ring};
 
-/// A closing pin is freed after so many seconds of silence both ways.
-pub const CLOSING_LIFETIME: u32 = 120;
-
 /// Who carries out the steps.
 pub trait Agent {
     /// Why a step could not be done.
@@ -87,7 +84,7 @@ impl Snapshot {
         let matched = Hold::from_word(self.half).is_some_and(Hold::matched);
         let used = self.established != 0 || matched && !tables.mutated(Mutant::MatchedHalfExpires);
         let limit = if self.meta.closing() && used {
-            let silence = if tables.mutated(Mutant::ForgedResetFrees) { 0 } else { CLOSING_LIFETIME };
+            let silence = if tables.mutated(Mutant::ForgedResetFrees) { 0 } else { self.meta.linger() };
             silence.min(lifetimes.idle)
         } else if used {
             lifetimes.idle
@@ -151,7 +148,14 @@ impl<'t, T: Tables> Pins<'t, T> {
         let seconds = self.tables.seconds();
         let mut summary = PinSummary::default();
         for (_, snapshot) in self.of_deployment(deployment) {
-            let alive = !snapshot.meta.closing() && snapshot.meta.age(seconds) < horizon;
+            let meta = snapshot.meta;
+            // After its own end a client that is seen alone may yet wait for its backend's.
+            let limit = match (meta.closing(), meta.is_one_way()) {
+                (false, _) => horizon,
+                (true, true) => meta.linger().min(horizon),
+                (true, false) => 0,
+            };
+            let alive = meta.age(seconds) < limit;
             summary.total += 1;
             summary.leaving_alive += u64::from(alive && self.leaves(&snapshot, control));
             summary.disagreeing += u64::from(self.disagrees(&snapshot, control));

@@ -251,10 +251,13 @@ impl<T: Tables> Situation<'_, T> {
         if let Some(pin) = pin::find(self.tables, self.flow) {
             let half = pin.half().filter(|half| covers(self.tables, *half, self.segment.sequence));
             if let Some((hold, environment)) = self.living(half).or_else(|| self.living(pin.established()))
+                && (half == Some(hold) || self.follows(hold))
                 && self.seen(pin)
             {
                 if half == Some(hold) {
-                    pin.mark_matched(hold);
+                    self.matched(pin, hold);
+                } else if self.service.direct() {
+                    pin.keep_up(self.segment.sequence);
                 }
                 self.note(environment);
                 return Ok(self.held(hold));
@@ -266,6 +269,26 @@ impl<T: Tables> Situation<'_, T> {
         let backend = self.base()?;
         self.note(self.control.base().environment);
         Ok(backend)
+    }
+
+    /// Whether the established connection can have sent this. Where replies come this way they have said so.
+    #[inline(always)]
+    fn follows(&self, established: Hold) -> bool {
+        !self.service.direct() || established.follows(self.segment.sequence)
+    }
+
+    /// A half pin has covered a packet.
+    #[inline(always)]
+    fn matched(&self, pin: &Pin<T::Word>, half: Hold) {
+        if half.matched() {
+            if self.service.direct() {
+                pin.keep_up(self.segment.sequence);
+            }
+        } else if self.service.direct() {
+            pin.take_up(half, self.segment.sequence);
+        } else {
+            pin.mark_matched(half);
+        }
     }
 
     /// Remembers that this SYN goes to base.
@@ -296,7 +319,7 @@ impl<T: Tables> Situation<'_, T> {
     #[inline(always)]
     fn note(&self, environment: Environment) {
         if environment == self.control.leaving() {
-            let new = Meta::new(0, self.service.id, environment as u16);
+            let new = Meta::new(0, self.service.id, environment as u16).one_way(self.service.direct());
             census::note(
                 self.tables,
                 self.service.deployment,

@@ -35,6 +35,8 @@ pub struct Host {
     pub census: Vec<Line<AtomicU64>>,
     /// The clock.
     pub nanoseconds: AtomicU64,
+    /// How packets reach the backends of its services: one of [`abi::mode`].
+    pub mode: u8,
 }
 
 /// Ring slots of [`Host`]'s services.
@@ -74,6 +76,7 @@ impl Host {
             recent: zeroed(usize::from(deployments) * 2 * words as usize),
             census: (0..256).map(|_| Default::default()).collect(),
             nanoseconds: AtomicU64::new(1 << 40),
+            mode: abi::mode::NAT,
         };
         for deployment in 0..deployments {
             let service = host.service(deployment);
@@ -105,7 +108,8 @@ impl Host {
             ring_size: RING_SIZE,
             other_ports: abi::other_ports::KERNEL,
             affinity: 0,
-            pad: [0; 26],
+            mode: self.mode,
+            pad: [0; 25],
         }
     }
 
@@ -159,7 +163,9 @@ fn backend(id: u16) -> Backend {
         state: abi::entry::USED,
         pad: [0; 2],
         dead: AtomicU64::new(0),
-        rest: [0; 32],
+        tunnel: abi::Address::default(),
+        tunnel_bits: 0,
+        rest: [0; 15],
     }
 }
 

@@ -22,6 +22,12 @@ const FIN_FORWARD: u64 = 1 << 24;
 const FIN_RETURN: u64 = 1 << 25;
 const RST: u64 = 1 << 26;
 const GIVEN_UP: u64 = 1 << 27;
+const ONE_WAY: u64 = 1 << 28;
+
+/// A closing flow is over after so many seconds of silence both ways.
+const LINGER: u32 = 120;
+/// Of which only the client's side is seen: its backend may have more to say for a while.
+const LINGER_ONE_WAY: u32 = 300;
 
 /// A meta word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +39,25 @@ impl Meta {
     #[inline(always)]
     pub const fn new(seconds: u32, service: u16, place: u16) -> Self {
         Self(seconds as u64 & STAMP | (service as u64) << 32 | (place as u64) << 48)
+    }
+
+    /// The same, of a flow whose replies do not come this way if `direct`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn one_way(self, direct: bool) -> Self {
+        if direct { Self(self.0 | ONE_WAY) } else { self }
+    }
+
+    /// Its replies do not come this way.
+    #[must_use]
+    pub const fn is_one_way(self) -> bool {
+        self.0 & ONE_WAY != 0
+    }
+
+    /// When it is closing: the seconds of silence after which it is over.
+    #[must_use]
+    pub const fn linger(self) -> u32 {
+        if self.is_one_way() { LINGER_ONE_WAY } else { LINGER }
     }
 
     /// Number of the service.
@@ -80,10 +105,10 @@ impl Meta {
         Self(word)
     }
 
-    /// Both sides have sent a FIN.
+    /// Both sides have sent a FIN, as far as they are seen.
     #[must_use]
     pub const fn finished(self) -> bool {
-        self.0 & FIN_FORWARD != 0 && self.0 & FIN_RETURN != 0
+        self.0 & FIN_FORWARD != 0 && self.0 & (FIN_RETURN | ONE_WAY) != 0
     }
 
     /// The word of a pin that the agent frees: from then on nobody may use it. No packet takes that back.

@@ -20,7 +20,7 @@ use crate::tables::{Tables, Word};
 
 mod hold;
 
-pub use hold::{Hold, WINDOW};
+pub use hold::{AHEAD, BEHIND, Hold, WINDOW};
 
 /// Locks in `PIN_LOCKS`, a power of two.
 pub const LOCKS: u32 = 1024;
@@ -36,7 +36,8 @@ pub struct Pin<W> {
     pub tag: W,
     /// [`Hold`] of a connection that the backend has not answered yet; 0 is none.
     pub half: W,
-    /// [`Hold`] of the established connection; 0 is none.
+    /// [`Hold`] of the established connection; 0 is none. Where replies do not come this way it has the highest sequence
+    /// number seen in the place of the first.
     pub established: W,
     /// [`Meta`].
     pub meta: W,
@@ -94,6 +95,28 @@ impl<W: Word> Pin<W> {
     pub fn promote(&self, half: Hold) {
         self.established.store(half.0);
         self.half.compare_exchange(half.0, 0);
+    }
+
+    /// Where replies do not come this way, the first packet in a half pin's window takes their part: its connection is
+    /// the established one from now on, with the highest sequence number seen in the place of the first. The half pin
+    /// stays, because it knows the first.
+    #[inline(always)]
+    pub fn take_up(&self, half: Hold, sequence: u32) {
+        let old = self.established.load();
+        // If another packet was first, the next one does this.
+        if self.established.compare_exchange(old, half.at(sequence).0) == old {
+            self.mark_matched(half);
+        }
+    }
+
+    /// Moves the window of such a connection on.
+    #[inline(always)]
+    pub fn keep_up(&self, sequence: u32) {
+        if let Some(hold) = self.established()
+            && hold.lags(sequence)
+        {
+            self.established.compare_exchange(hold.0, hold.at(sequence).0);
+        }
     }
 
     /// Keeps the meta word up to date; writes only what changed. Of two packets that write at once one leaves

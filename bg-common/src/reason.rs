@@ -36,7 +36,7 @@ reasons! {
     Returned = 1, Send, "returned", "From a backend, sent to its client.";
     TimeExceeded = 2, Send, "time_exceeded", "TTL or hop limit over: the client is told so.";
     FragmentationNeeded = 3, Send, "fragmentation_needed", "Larger than the way out takes: the client is told so.";
-    ForwardedByKernel = 4, Pass, "forwarded_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the backend.";
+    ForwardedByKernel = 4, Pass, "forwarded_by_kernel", "Rewritten or encapsulated; the kernel finds the neighbour and sends it to the backend.";
     ReturnedByKernel = 5, Pass, "returned_by_kernel", "Rewritten; the kernel finds the neighbour and sends it to the client.";
     OtherProtocol = 6, Pass, "other_protocol", "Neither TCP nor UDP nor ICMP about them, or behind IPv6 headers that are the kernel's business.";
     ForeignMac = 7, Pass, "foreign_mac", "Not addressed to this interface, or to many.";
@@ -51,6 +51,7 @@ reasons! {
     ErrorForwarded = 16, Send, "error_forwarded", "An ICMP error about a reply, sent to the backend whose reply it was.";
     ErrorReturned = 17, Send, "error_returned", "An ICMP error about a request, sent to the client whose request it was.";
     Refused = 34, Send, "refused", "To an environment without a healthy backend: the client is told so, by a RST or as an unreachable port.";
+    Encapsulated = 18, Send, "encapsulated", "From a client, sent to its backend within another packet.";
     Truncated = 20, Drop, "truncated", "Cut inside a header.";
     BadHeader = 21, Drop, "bad_header", "Wrong version, header length or total length.";
     BadFlags = 22, Drop, "bad_flags", "TCP flags that no connection has.";
@@ -69,6 +70,9 @@ reasons! {
     UnknownFragment = 36, Drop, "unknown_fragment", "A later fragment to a VIP, of a packet whose first one did not come before it.";
     Hairpin = 38, Drop, "hairpin", "From a backend to a VIP, and that backend's turn to serve it.";
     FragmentTtl = 37, Drop, "fragment_ttl", "A later fragment to a backend with its TTL or hop limit over; nobody is told (RFC 1122, 3.2.2).";
+    NoNeighbour = 40, Drop, "no_neighbour", "To a backend (mode dsr) whose hardware address is not known yet.";
+    DirectFragment = 42, Drop, "direct_fragment", "The first fragment of a packet to a service of mode dsr or ipip, which takes none.";
+    NotOnLink = 41, Drop, "not_on_link", "To a backend (mode dsr) that is behind a router, which would send the packet back.";
 }
 
 #[cfg(test)]

@@ -15,5 +15,6 @@ catalogue! {
         FirstTcp = 6, "bg_first_tcp", "The first fragment of a TCP segment over IPv4.";
         FirstV6 = 7, "bg_first_v6", "The same over IPv6.";
         FirstUdp = 8, "bg_first_udp", "The first fragment of a UDP datagram, over either version of IP.";
+        Encap = 9, "bg_encap", "A packet that travels to its backend within another one: which backend is in `NOTE`.";
     }
 }

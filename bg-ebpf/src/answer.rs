@@ -49,7 +49,7 @@ trait Report: Wire + Copy {
 #[inline(always)]
 pub(crate) fn enter<K: Kernel>(kernel: &K, outcome: Outcome) -> Action {
     if let Some(note) = kernel.note() {
-        note.set(Note { reason: outcome.reason as u32, detail: outcome.detail });
+        note.set(Note { reason: outcome.reason as u32, detail: outcome.detail, ..Note::default() });
     }
     Action::Enter(Stage::Answer)
 }
@@ -64,7 +64,9 @@ pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     let bytes = packet.frame().len() as u64;
     let told = match kernel.note().map(Cell::get) {
         Some(Note { reason: TIME_EXCEEDED, .. }) => Some((Reason::TimeExceeded, Error::TimeExceeded)),
-        Some(Note { reason: TOO_BIG, detail }) => Some((Reason::FragmentationNeeded, Error::TooBig(detail))),
+        Some(Note { reason: TOO_BIG, detail, .. }) => {
+            Some((Reason::FragmentationNeeded, Error::TooBig(detail)))
+        }
         Some(Note { reason: NO_BACKEND, .. }) => Some((Reason::Refused, Error::Unreachable)),
         _ => None,
     };

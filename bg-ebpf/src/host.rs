@@ -19,7 +19,7 @@ use bg_common::tables::{Line, Tables};
 use crate::kernel::{Answer, Kernel, Note, Query, Spent};
 use crate::packet::{Frame, Packet};
 use crate::verdict::Action;
-use crate::{answer, fragment, icmp, path, refuse};
+use crate::{answer, encap, fragment, icmp, path, refuse};
 
 /// A node in plain memory.
 #[derive(Debug)]
@@ -134,6 +134,7 @@ impl Host {
                 Stage::FirstTcp => path::run_first_tcp(self, packet),
                 Stage::FirstV6 => path::run_first_v6(self, packet),
                 Stage::FirstUdp => path::run_first_udp(self, packet),
+                Stage::Encap => encap::run(self, packet),
             };
         }
         action
@@ -332,7 +333,8 @@ const NO_SERVICE: Service = Service {
     ring_size: 0,
     other_ports: 0,
     affinity: 0,
-    pad: [0; 26],
+    mode: 0,
+    pad: [0; 25],
 };
 
 const NO_ENDPOINT: Endpoint = Endpoint {
@@ -352,5 +354,13 @@ const NO_ENDPOINT: Endpoint = Endpoint {
 
 const NO_INTERFACE: Interface = Interface { index: 0, mac: [0; 6], accept_local_set: 0, pad: [0; 5] };
 
-const NO_HOP: NextHop =
-    NextHop { destination: NOWHERE, interface: 0, mtu: 0, epoch: 0, jiffies: 0, macs: [0; 3], pad: [0; 20] };
+const NO_HOP: NextHop = NextHop {
+    destination: NOWHERE,
+    interface: 0,
+    mtu: 0,
+    epoch: 0,
+    jiffies: 0,
+    macs: [0; 3],
+    gateway: 0,
+    pad: [0; 16],
+};

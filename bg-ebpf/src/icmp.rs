@@ -2,19 +2,20 @@
 //! it is led to the backend that sent the reply, and speaks of that backend's address. An error about a request comes
 //! from behind the node and speaks of a backend: it goes to the client, and speaks of the VIP (RFC 5508, 4.2).
 
-use bg_common::abi::{Address, Endpoint, Service, entry};
-use bg_common::decide;
+use bg_common::abi::{Address, Endpoint, Service, entry, mode};
+use bg_common::decide::{self, Route};
 use bg_common::reason::Reason;
 use bg_common::service;
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use crate::checksum::Change;
+use crate::encap;
 use crate::ip::Ip;
 use crate::kernel::{Answer, Kernel};
 use crate::ours;
 use crate::packet::{Field as _, Frame, Macs, Packet};
 use crate::parse::{self, IPV4, Link, Shape, TCP, UDP};
-use crate::path::{Arrival, End, way};
+use crate::path::{Arrival, End, direct, way};
 use crate::verdict::{Action, Outcome};
 
 /// What differs between ICMP and ICMP for IPv6.
@@ -178,6 +179,25 @@ fn to_backend<I: Icmp, K: Kernel>(
         return Err(Reason::NoBackend.into());
     }
     let address = backend.address;
+    // What is quoted is what a backend sent that has the VIP.
+    if service.mode == mode::IPIP {
+        if headers.ip.hops() <= 1 {
+            return Err(Reason::ErrorTtl.into());
+        }
+        let route = Route { backend: owner, overflow: false };
+        return encap::enter(kernel, Reason::ErrorForwarded, service, &flow, (route, false));
+    }
+    if service.mode == mode::DSR {
+        let hop = match way::<I, K>(arrival, headers.ip, || headers.ip.source(), &address) {
+            Answer::Hop(hop) if headers.shape.total <= hop.mtu => Some(hop),
+            // Nobody is told of an error about an error (RFC 1122, 3.2.2).
+            Answer::Hop(_) | Answer::ByKernel => None,
+            Answer::Local | Answer::Nowhere => return Err(Reason::NoRoute.into()),
+            Answer::Failed => return Err(Reason::Failed.into()),
+        };
+        let outcome = direct(headers.macs, hop)?;
+        return Ok(Outcome { reason: Reason::ErrorForwarded, ..outcome });
+    }
     let hop = route::<I, K>(arrival, &headers, || headers.ip.source(), &address)?;
     let Headers { macs, ip, message, .. } = headers;
     let outer = I::before(ip.set_destination(&address, hop.is_some().into()));

@@ -41,6 +41,8 @@ pub(crate) trait Ip: Wire {
     /// DSCP and ECN bits: type of service, or traffic class.
     fn tos(&self) -> u8;
 
+    /// Takes one off the hops.
+    fn take_hop(&mut self);
     /// Gives the packet another destination and `hops` hops less. Returns what that changes for the
     /// checksum of the transport header.
     fn set_destination(&mut self, address: &Address, hops: u8) -> Change;

@@ -39,11 +39,26 @@ pub trait Kernel: Tables + Directory {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Note {
-    /// Number of the [`bg_common::reason::Reason`].
+    /// Number of the [`bg_common::reason::Reason`]: why it is answered; as what it counts when it has been sent
+    /// within another one.
     pub reason: u32,
-    /// What is told: the MTU.
+    /// What its sender is told: the MTU.
     pub detail: u32,
+    /// A hash of its flow.
+    pub hash: u32,
+    /// The backend to which it travels.
+    pub backend: BackendId,
+    /// Number of its service.
+    pub service: u16,
+    /// 1: it opens a connection.
+    pub opens: u8,
+    /// 1: that went to base because no pin could be written.
+    pub overflow: u8,
+    /// Padding.
+    pub pad: [u8; 6],
 }
+
+const _: () = assert!(size_of::<Note>() == 24);
 
 /// What this processor has spent of its allowance for one kind of answers; zeros are all of it still there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,4 +119,6 @@ pub struct Hop {
     pub mtu: u32,
     /// Hardware addresses, as [`crate::packet::Macs`] has them.
     pub macs: [u32; 3],
+    /// They lead to a router, and the destination is not on this link.
+    pub gateway: bool,
 }

@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod answer;
 pub mod checksum;
+pub mod encap;
 pub mod fragment;
 #[cfg(any(test, feature = "host"))]
 pub mod host;

@@ -14,7 +14,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use bg_ebpf::packet::{Frame, Packet};
 use bg_ebpf::verdict::Action;
-use bg_ebpf::{answer, fragment, icmp, path, refuse};
+use bg_ebpf::{answer, encap, fragment, icmp, path, refuse};
 
 use maps::Maps;
 
@@ -54,6 +54,7 @@ stages! {
     bg_first_tcp = path::run_first_tcp;
     bg_first_v6 = path::run_first_v6;
     bg_first_udp = path::run_first_udp;
+    bg_encap = encap::run;
 }
 
 #[inline(always)]

@@ -374,11 +374,21 @@ impl Kernel for Maps<'_> {
             Ok(BPF_FIB_LKUP_RET_SUCCESS) => {
                 // SAFETY: on success the helper leaves the MTU here (`bpf_fib_set_fwd_params`).
                 let mtu = unsafe { parameters.__bindgen_anon_1.mtu_result };
+                // SAFETY: all sixteen bytes were written above, and the helper puts the router's address here.
+                let towards = unsafe { parameters.__bindgen_anon_4.ipv6_dst };
+                let gateway = match query.version {
+                    Version::V4 => {
+                        parameters.family != AF_INET
+                            || towards[0] != u32::from_ne_bytes(query.destination.tail())
+                    }
+                    Version::V6 => towards != query.destination.words(),
+                };
                 Answer::Hop(Hop {
                     interface: parameters.ifindex,
                     // 65,536, which loopback has, does not fit and reads as 0.
                     mtu: if mtu == 0 { u16::MAX.into() } else { mtu.into() },
                     macs: Macs::words(parameters.dmac, parameters.smac),
+                    gateway,
                 })
             }
             Ok(BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT) => Answer::ByKernel,

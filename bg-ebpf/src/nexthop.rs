@@ -24,7 +24,12 @@ pub(crate) fn find<K: Kernel>(
         && known.epoch == epoch
         && jiffies.wrapping_sub(known.jiffies) < NEXT_HOP_JIFFIES
     {
-        return Answer::Hop(Hop { interface: known.interface, mtu: known.mtu, macs: known.macs });
+        return Answer::Hop(Hop {
+            interface: known.interface,
+            mtu: known.mtu,
+            macs: known.macs,
+            gateway: known.gateway != 0,
+        });
     }
     let answer = kernel.route(&query());
     if let Answer::Hop(hop) = answer {
@@ -35,7 +40,8 @@ pub(crate) fn find<K: Kernel>(
             epoch,
             jiffies,
             macs: hop.macs,
-            pad: [0; 20],
+            gateway: hop.gateway.into(),
+            pad: [0; 16],
         });
     }
     answer

@@ -4,7 +4,7 @@
 //! Only what is ours is judged. Whatever is neither to a service nor from a backend goes to the kernel
 //! as it came, however odd it looks.
 
-use bg_common::abi::{self, Address, Endpoint, Fragmented, Service, entry};
+use bg_common::abi::{self, Address, Endpoint, Fragmented, Service, entry, mode};
 use bg_common::reason::Reason;
 use bg_common::service;
 use bg_common::stage::Stage;
@@ -12,16 +12,15 @@ use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use network_types::tcp::TcpHdr;
 use network_types::udp::UdpHdr;
 
-use crate::answer;
-use crate::fragment;
 use crate::ip::Ip;
-use crate::kernel::{Answer, Kernel, Query};
+use crate::kernel::{Answer, Hop, Kernel, Query};
 use crate::nexthop;
 use crate::ours;
 use crate::packet::{Macs, Packet};
 use crate::parse::{self, ICMP, ICMP_V6, IPV4, IPV6, Link, Shape, TCP, UDP};
 use crate::transport::Transport;
 use crate::verdict::{self, Action, Outcome};
+use crate::{answer, encap, fragment};
 
 /// Takes a packet as it arrived, rewrites it if it is for us, and says what to do with it.
 #[inline(always)]
@@ -127,6 +126,7 @@ impl<K: Kernel> Arrival<'_, K> {
             Reason::LaterFragment if outcome.detail == LATER => Action::Enter(Stage::Fragment),
             Reason::LaterFragment if outcome.detail == TCP.into() => Action::Enter(Stage::FirstTcp),
             Reason::LaterFragment if outcome.detail == UDP.into() => Action::Enter(Stage::FirstUdp),
+            Reason::Encapsulated => Action::Enter(Stage::Encap),
             _ => verdict::conclude(self.kernel, self.ingress, self.bytes, outcome),
         }
     }
@@ -217,6 +217,10 @@ fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
     if FIRST && !(fragment::ends_well(&shape) && transport.fits(&shape)) {
         return Err(Reason::BadFragment.into());
     }
+    // The later ones would not follow: they are for addresses that are rewritten.
+    if FIRST && service.direct() {
+        return Err(Reason::DirectFragment.into());
+    }
     if !transport.fits(&shape) {
         return Err(Reason::BadHeader.into());
     }
@@ -227,7 +231,8 @@ fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
     if let Some(fault) = transport.fault(&shape) {
         return Err(fault.into());
     }
-    if ip.hops() <= 1 {
+    // In mode dsr the packet has arrived, as if this were the host that has the VIP (RFC 1122, 3.2.1.7).
+    if ip.hops() <= 1 && service.mode != mode::DSR {
         return Err(Reason::TimeExceeded.into());
     }
 
@@ -242,9 +247,13 @@ fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
         return Err(Reason::Hairpin.into());
     }
 
+    if service.mode == mode::IPIP {
+        return encap::enter(kernel, Reason::Encapsulated, service, &flow, (route, opens));
+    }
     let hop = match way::<I, K>(arrival, ip, || ip.source(), &backend.address) {
         Answer::Hop(hop) if shape.total <= hop.mtu => Some(hop),
-        Answer::Hop(hop) if shape.whole => {
+        // The kernel would not fragment what is to the VIP, but take it.
+        Answer::Hop(hop) if shape.whole || service.direct() => {
             return Err(Outcome { reason: Reason::FragmentationNeeded, detail: hop.mtu });
         }
         // The kernel fragments it, or resolves the neighbour.
@@ -252,6 +261,11 @@ fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
         Answer::Local | Answer::Nowhere => return Err(Reason::NoRoute.into()),
         Answer::Failed => return Err(Reason::Failed.into()),
     };
+    if service.direct() {
+        let outcome = direct(macs, hop)?;
+        verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes, opens, route.overflow);
+        return Ok(outcome);
+    }
     verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes, opens, route.overflow);
     if opens {
         verdict::of_backend(kernel, route.backend, |counter| counter.syns += 1);
@@ -271,6 +285,19 @@ fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
     let change = ip.set_destination(&backend.address, hop.is_some().into());
     transport.set_destination(change, u16::from_ne_bytes(backend.port));
     let Some(hop) = hop else { return Err(Reason::ForwardedByKernel.into()) };
+    macs.put(hop.macs);
+    Ok(Outcome { reason: Reason::Forwarded, detail: hop.interface })
+}
+
+/// Sends a packet on as it is (mode dsr). The VIP is the node's own, and the kernel would take the packet: what the
+/// program cannot send is lost.
+#[inline(always)]
+pub(crate) fn direct(macs: &mut Macs, hop: Option<Hop>) -> End {
+    let hop = hop.ok_or(Reason::NoNeighbour)?;
+    // A router knows nothing of the backend's address in a packet to the VIP, and would send it back.
+    if hop.gateway {
+        return Err(Reason::NotOnLink.into());
+    }
     macs.put(hop.macs);
     Ok(Outcome { reason: Reason::Forwarded, detail: hop.interface })
 }

@@ -66,7 +66,7 @@ fn node() -> Host {
 }
 
 fn hop(interface: u32, from: [u8; 6], to: [u8; 6]) -> Answer {
-    Answer::Hop(Hop { interface, mtu: 1500, macs: Macs::words(to, from) })
+    Answer::Hop(Hop { interface, mtu: 1500, macs: Macs::words(to, from), gateway: false })
 }
 
 /// An address and a port.

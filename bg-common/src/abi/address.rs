@@ -20,6 +20,14 @@ impl Address {
         [self.0[12], self.0[13], self.0[14], self.0[15]]
     }
 
+    /// Whether it is a mapped IPv4 address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_v4(&self) -> bool {
+        let [first, second, third, _] = self.words();
+        first | second == 0 && third == u32::from_ne_bytes([0, 0, 0xff, 0xff])
+    }
+
     /// Words of four bytes, as they lie in memory.
     #[must_use]
     #[inline(always)]

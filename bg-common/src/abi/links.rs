@@ -37,8 +37,10 @@ pub struct NextHop {
     pub jiffies: u32,
     /// The first twelve bytes of a frame to it: hardware addresses of destination and source.
     pub macs: [u32; 3],
+    /// 1: that is a router's, and the destination is not on this link.
+    pub gateway: u32,
     /// Padding.
-    pub pad: [u8; 20],
+    pub pad: [u8; 16],
 }
 
 /// Entries of `NEXTHOP` a processor, a power of two.

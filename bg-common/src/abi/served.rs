@@ -57,6 +57,16 @@ pub mod affinity {
     pub const SOURCE: u8 = 2;
 }
 
+/// How a packet reaches its backend, and the reply its client.
+pub mod mode {
+    /// The destination is rewritten, and the source of the reply.
+    pub const NAT: u8 = 0;
+    /// Only hardware addresses change: the backend has the VIP, and answers the client itself.
+    pub const DSR: u8 = 1;
+    /// The packet travels within another one to the backend, which has the VIP and answers the client itself.
+    pub const IPIP: u8 = 2;
+}
+
 /// An entry of `SERVICES`. Every VIP has one more entry, with port 0: it stands for the VIP itself and holds
 /// its policy.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +94,19 @@ pub struct Service {
     pub other_ports: u8,
     /// Bits of [`affinity`].
     pub affinity: u8,
+    /// One of [`mode`].
+    pub mode: u8,
     /// Padding.
-    pub pad: [u8; 26],
+    pub pad: [u8; 25],
+}
+
+impl Service {
+    /// Whether its backends answer clients directly, so that no reply is seen here.
+    #[must_use]
+    #[inline(always)]
+    pub const fn direct(&self) -> bool {
+        self.mode != mode::NAT
+    }
 }
 
 /// An entry of `BACKENDS`.
@@ -106,8 +127,13 @@ pub struct Backend {
     pub pad: [u8; 2],
     /// 1: dead. Pins on it are void.
     pub dead: AtomicU64,
+    /// Where packets within which others travel to it come from: the bits that all of them have, the rest
+    /// zero. Of its own address's version; looked at only with [`mode::IPIP`].
+    pub tunnel: Address,
+    /// How many bits at the end of `tunnel` tell flows apart, 0 to 32.
+    pub tunnel_bits: u8,
     /// Padding.
-    pub rest: [u8; 32],
+    pub rest: [u8; 15],
 }
 
 /// An entry of `ENDPOINTS`: all that the return path needs, in one cache line.

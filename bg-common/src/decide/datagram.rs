@@ -120,7 +120,7 @@ impl<T: Tables> Situation<'_, T> {
         }
         let seconds = self.tables.seconds();
         let hold = Hold::new(NO_ISN, backend, seconds);
-        let meta = Meta::new(seconds, self.service.id, self.slot as u16);
+        let meta = Meta::new(seconds, self.service.id, self.slot as u16).one_way(self.service.direct());
         match pin::insert(self.tables, self.flow, hold, meta) {
             Inserted::New => Ok((backend, false)),
             // Another processor was first, and meant the same or an older ring.

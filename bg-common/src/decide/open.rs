@@ -60,7 +60,10 @@ impl<T: Tables> Situation<'_, T> {
         if let Some(pin) = pin {
             let half = pin.half();
             let its = |hold: Option<Hold>| self.living(hold.filter(|hold| hold.isn() == isn));
-            if let Some((hold, environment)) = its(half).or_else(|| its(pin.established())) {
+            // Where replies do not come this way, the half pin alone knows the first sequence number.
+            if let Some((hold, environment)) = its(half).or_else(|| its(pin.established()))
+                && (half == Some(hold) || !self.service.direct())
+            {
                 if sealed == Some(environment) {
                     return Err(Reason::Sealed);
                 }
@@ -87,7 +90,7 @@ impl<T: Tables> Situation<'_, T> {
             }
             let seconds = self.tables.seconds();
             let half = Hold::new(isn, backend, seconds);
-            let meta = Meta::new(seconds, self.service.id, self.slot as u16);
+            let meta = Meta::new(seconds, self.service.id, self.slot as u16).one_way(self.service.direct());
             match pin::insert(self.tables, self.flow, half, meta) {
                 Inserted::New => return Ok(Way::pinned(backend)),
                 Inserted::Found(pin) if self.tables.mutated(Mutant::InsertionOverwrites) => {
@@ -113,6 +116,7 @@ impl<T: Tables> Situation<'_, T> {
         let backend = if let Some(half) = old
             && self.alive(half.backend()).is_some()
             && !(self.tables.mutated(Mutant::NewerHalfReplaces) && half.isn() != isn)
+            && !self.succeeds(half)
         {
             if self.tables.mutated(Mutant::SecondHalfToBase) && half.isn() != isn {
                 return Ok(Way::OVERFLOW);
@@ -124,6 +128,12 @@ impl<T: Tables> Situation<'_, T> {
             // The stamp first, so that the agent does not take an old pin away from under the new half.
             self.seen(pin);
             let half = Hold::new(isn, backend, self.tables.seconds());
+            if let Some(old) = old
+                && self.service.direct()
+            {
+                // A copy of its SYN that comes late must find nothing to change.
+                recent::add(self.tables, self.service.deployment, self.flow, old.isn());
+            }
             if pin.put_half(old.map_or(0, |hold| hold.0), half) {
                 if self.tables.mutated(Mutant::SynOverwrites) {
                     pin.established.store(half.0);
@@ -140,5 +150,12 @@ impl<T: Tables> Situation<'_, T> {
             return Ok(Way::OVERFLOW);
         }
         if backend == NO_BACKEND { Err(Reason::PinBusy) } else { Ok(Way::pinned(backend)) }
+    }
+
+    /// Whether a new connection may take the place of this half pin: where replies do not come this way it stays as long
+    /// as its connection, whose packets go by the established pin when it is gone.
+    #[inline(always)]
+    fn succeeds(&self, half: Hold) -> bool {
+        self.service.direct() && half.matched() && half.isn() != self.segment.sequence
     }
 }

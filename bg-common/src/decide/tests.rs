@@ -9,6 +9,7 @@ use core::sync::atomic::Ordering::SeqCst;
 use std::vec::Vec;
 
 mod datagrams;
+mod direct;
 mod history;
 mod rate;
 mod source;
@@ -38,7 +39,11 @@ pub(super) fn environment(backend: BackendId) -> Environment {
     Environment::from_bit((backend / 2) as u8)
 }
 
+/// A backend answers, this way or another.
 fn replied(host: &Host, flow: &Flow, backend: BackendId, segment: &Segment) {
+    if host.service(0).direct() {
+        return;
+    }
     reply(host, 0, 0, environment(backend), backend, flow, segment);
 }
 

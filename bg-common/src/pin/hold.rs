@@ -5,6 +5,15 @@ use crate::abi::BackendId;
 /// How far behind the first sequence number a half pin's packets may be: 2^17.
 pub const WINDOW: u32 = 1 << 17;
 
+/// How far ahead of the highest sequence number that was seen the next one of a connection may be whose replies do
+/// not come this way: more than what hosts let each other send unacknowledged (Linux: 32 MiB), all of which may have
+/// been lost before it came here.
+pub const AHEAD: u32 = 1 << 25;
+/// How far behind it may be: the largest window that TCP has (RFC 7323, 2.3).
+pub const BEHIND: u32 = 1 << 30;
+/// How far ahead it must be for the window to move: most packets write nothing.
+const STEP: u32 = 1 << 16;
+
 /// What a pin holds of one connection: its first sequence number, its backend, and when its SYN last came.
 ///
 /// ```text
@@ -76,6 +85,29 @@ impl Hold {
     #[inline(always)]
     pub const fn with_match(self) -> Self {
         Self(self.0 | MATCHED)
+    }
+
+    /// Whether a sequence number is the connection's own where this is not its first one but the highest that was
+    /// seen: a window that follows the client.
+    #[must_use]
+    #[inline(always)]
+    pub const fn follows(self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.isn()).wrapping_add(BEHIND) < BEHIND + AHEAD
+    }
+
+    /// Whether that window is to move for this number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn lags(self, sequence: u32) -> bool {
+        let ahead = sequence.wrapping_sub(self.isn());
+        STEP <= ahead && ahead < AHEAD
+    }
+
+    /// The same with another number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn at(self, sequence: u32) -> Self {
+        Self(self.0 & !(u32::MAX as u64) | sequence as u64)
     }
 
     /// Whether a sequence number is the connection's own: from its first one, which a keepalive probe of

@@ -84,6 +84,11 @@ impl Ip for Ipv4Hdr {
     }
 
     #[inline(always)]
+    fn take_hop(&mut self) {
+        finish(self, Change::default(), 1);
+    }
+
+    #[inline(always)]
     fn set_destination(&mut self, address: &Address, hops: u8) -> Change {
         let address = word(address);
         let change = Change::default().four(self.dst_addr.fetch(), address);

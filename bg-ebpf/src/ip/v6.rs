@@ -93,6 +93,11 @@ impl Ip for Ipv6Hdr {
     }
 
     #[inline(always)]
+    fn take_hop(&mut self) {
+        self.hop_limit = self.hop_limit.wrapping_sub(1);
+    }
+
+    #[inline(always)]
     fn set_destination(&mut self, address: &Address, hops: u8) -> Change {
         let change = replace(&mut self.dst_addr, address);
         self.hop_limit = self.hop_limit.wrapping_sub(hops);

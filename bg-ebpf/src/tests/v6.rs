@@ -55,7 +55,9 @@ pub(super) fn add(host: &mut Host) {
             state: entry::USED,
             pad: [0; 2],
             dead: AtomicU64::new(0),
-            rest: [0; 32],
+            tunnel: Address::default(),
+            tunnel_bits: 0,
+            rest: [0; 15],
         });
         host.add_endpoint(Endpoint {
             address: Address(address),

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use bg_common::abi::BackendId;
 use bg_common::control::Phase;
+use bg_common::reason::Reason;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -34,7 +35,7 @@ use self::paths::Paths;
 pub use self::start::Start;
 use crate::api::Call;
 use crate::config::{self, Config, Protocol};
-use crate::datapath::{Datapath, Deployment, Error, InstalledBackend, Lifetimes, clock};
+use crate::datapath::{self, Datapath, Deployment, Error, InstalledBackend, Lifetimes, clock};
 use crate::health::{Checker, Report};
 use crate::rollout::Motive;
 
@@ -77,6 +78,8 @@ pub struct Agent {
     swept: Instant,
     /// When the first change of health came that the rings do not follow yet.
     health_changed: Option<Instant>,
+    /// Packets that were lost because a backend's hardware address was not known.
+    lost_for_neighbours: u64,
     checks: Checks,
     /// Keeps the health checks going.
     checker: Checker,
@@ -179,10 +182,22 @@ impl Agent {
             .and_then(|()| self.follow_if_due())
             .and_then(|()| self.step_drains())
             .and_then(|()| self.look_at_paths())
+            .and_then(|()| self.resolve_neighbours())
             .and_then(|()| self.sweep());
         if let Err(error) = outcome {
             error!(%error, "the kernel refused; traffic goes on as it is, and this is tried again");
         }
+    }
+
+    /// In mode dsr the program cannot leave a packet to the kernel whose neighbour is not known: it was lost, and the
+    /// kernel is told to ask.
+    fn resolve_neighbours(&mut self) -> Result<(), Error> {
+        let lost = self.datapath.reason(Reason::NoNeighbour)?.packets;
+        if lost != self.lost_for_neighbours {
+            self.lost_for_neighbours = lost;
+            datapath::resolve_neighbours(&self.config)?;
+        }
+        Ok(())
     }
 
     fn follow_if_due(&mut self) -> Result<(), Error> {

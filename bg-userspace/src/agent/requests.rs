@@ -13,7 +13,7 @@ use super::{Agent, finish};
 use crate::api::types::{self, Code};
 use crate::api::{Call, Request, Response, Who};
 use crate::config;
-use crate::datapath::{Error, clock};
+use crate::datapath::{self, Error, clock};
 use crate::journal::Outcome;
 use crate::rollout::{self, JOURNAL, Motive, Refusal};
 
@@ -206,6 +206,10 @@ impl Agent {
             |message: String, next: &str| error(Code::Guard, message, next.to_owned()).with_guard("config");
         let config = config::load(&self.file).map_err(|mistakes| {
             refuse(mistakes.to_string(), "nothing was changed; mend the file and reload again")
+        })?;
+        datapath::require_on_link(&config).map_err(|error| match error {
+            Error::BehindRouter { .. } => refuse(error.to_string(), "nothing was changed"),
+            other => internal(other),
         })?;
         let changes = self.take_over(config).map_err(|why| match why {
             Refused::Restart(text) => refuse(text, "nothing was changed"),

@@ -81,6 +81,7 @@ impl Agent {
             swept: now,
             // Backends may have left or got other weights while nobody looked.
             health_changed: Some(now),
+            lost_for_neighbours: 0,
             checks,
             checker,
         };

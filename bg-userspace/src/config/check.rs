@@ -14,7 +14,7 @@ use super::{
     error::Problem,
     node::{self, LimitsAt},
     section::{At, Notes, Section},
-    types::{Backend, Config, OtherPorts, Protocol, RINGS_PER_SERVICE},
+    types::{Backend, Config, Mode, OtherPorts, Protocol, RINGS_PER_SERVICE},
 };
 
 /// The kernel counts the bytes of one table with 32 bits.
@@ -39,6 +39,7 @@ pub(super) fn config(text: &str) -> (Option<Config>, Vec<Problem>) {
     check_vips(&drafts, &notes);
     check_backends(&drafts, &notes);
     check_families(&drafts, &notes);
+    check_ports(&drafts, &notes);
     check_limits(&drafts, &limits, &notes);
     let deployments = drafts.into_iter().map(Draft::finish).collect::<Option<_>>();
     let config = deployments.map(|deployments| Config { node, limits: limits.plain(), deployments });
@@ -129,13 +130,32 @@ fn check_backends(drafts: &[Draft], notes: &Notes) {
     }
 }
 
-/// Addresses are rewritten, packets are not translated from one family to the other.
+/// A backend that has the VIP is sent what is to the VIP's port, and no other.
+fn check_ports(drafts: &[Draft], notes: &Notes) {
+    for service in services(drafts).filter(|service| service.mode.value != Mode::Nat) {
+        let Some(At { value: vip, .. }) = service.vip else { continue };
+        for (list, At { line, value: Backend { address, .. } }) in backends(service) {
+            if address.port() != vip.port() {
+                let mode = service.mode.value;
+                notes.problem(
+                    *line,
+                    format!("`{list}` has {address}, but with mode = \"{mode}\" ports stay as they are"),
+                    format!("let it listen on the VIP's port, {}; or use mode = \"nat\"", vip.port()),
+                );
+            }
+        }
+    }
+}
+
+/// Addresses are rewritten, packets are not translated from one family to the other. Within another packet, one of
+/// either family travels over IPv6.
 fn check_families(drafts: &[Draft], notes: &Notes) {
     let family = |address: SocketAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
     for service in services(drafts) {
         let Some(At { value: vip, .. }) = service.vip else { continue };
         for (list, At { line, value: Backend { address, .. } }) in backends(service) {
-            if address.is_ipv4() != vip.is_ipv4() {
+            let travels_within = service.mode.value == Mode::Ipip && address.is_ipv6();
+            if address.is_ipv4() != vip.is_ipv4() && !travels_within {
                 let (own, other) = (family(*address), family(vip));
                 notes.problem(
                     *line,

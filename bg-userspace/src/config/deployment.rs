@@ -26,6 +26,8 @@ const SLOTS_PER_BACKEND: usize = 100;
 /// Slots that fit one ring and the default room for all rings.
 const RING_MAX: u32 = 65_521;
 
+const MODES: [(&str, Mode); 3] = [("nat", Mode::Nat), ("dsr", Mode::Dsr), ("ipip", Mode::Ipip)];
+
 /// A deployment as far as it could be read.
 pub(super) struct Draft {
     pub(super) name: String,
@@ -44,8 +46,8 @@ pub(super) struct ServiceDraft {
     pub(super) other_ports: At<OtherPorts>,
     pub(super) blue: Vec<At<Backend>>,
     pub(super) green: Vec<At<Backend>>,
+    pub(super) mode: At<Mode>,
     affinity: Affinity,
-    mode: Mode,
     idle_timeout: Duration,
     health: super::Health,
 }
@@ -112,7 +114,7 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
             "leave it out; it is for protocol = \"udp\"",
         );
     }
-    let mode = choice(&mut section, "mode", &[("nat", Mode::Nat)]);
+    let mode = choice(&mut section, "mode", &MODES);
     let ports = [("kernel", OtherPorts::Kernel), ("drop", OtherPorts::Drop)];
     let other_ports = choice(&mut section, "other_ports", &ports);
     let idle = match protocol.value {
@@ -140,7 +142,7 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
         other_ports,
         blue,
         green,
-        mode: mode.value,
+        mode,
         idle_timeout,
         health: health::health(section.section("health")),
     };
@@ -214,7 +216,7 @@ impl ServiceDraft {
             vip: self.vip?.value,
             protocol: self.protocol,
             affinity: self.affinity,
-            mode: self.mode,
+            mode: self.mode.value,
             ring_size: self.ring_size,
             idle_timeout: self.idle_timeout,
             other_ports: self.other_ports.value,

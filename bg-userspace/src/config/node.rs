@@ -1,18 +1,28 @@
 //! The sections `[node]` and `[limits]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use toml::de::DeValue;
 
 use super::{
     address,
     section::{At, Complaint, Section},
-    types::{Limits, Node, XdpMode},
+    types::{Limits, Node, Prefix, XdpMode},
     value,
 };
 
 /// The kernel's bound on the path of a Unix socket.
 const SOCKET_PATH_MAX: usize = 107;
+
+/// Private addresses (RFC 1918).
+const TUNNEL_V4: Prefix = Prefix { address: IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), length: 16 };
+/// Addresses to which nothing is sent (RFC 6666): they only tell flows apart.
+const TUNNEL_V6: Prefix =
+    Prefix { address: IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0)), length: 64 };
 
 /// For sizes of tables.
 const M: u32 = 1 << 20;
@@ -36,6 +46,8 @@ pub(super) fn node(root: &mut Section<'_>) -> Node {
             .and_then(|entry| entry.read(value::interface))
             .map_or_else(|| "lo".to_owned(), |name| name.value),
         exclude: exclude(&mut section),
+        tunnel_source: tunnel_source(&mut section, "tunnel_source", TUNNEL_V4),
+        tunnel_source6: tunnel_source(&mut section, "tunnel_source6", TUNNEL_V6),
         syn_lifetime: seconds_or(
             &mut section,
             "syn_lifetime",
@@ -71,12 +83,33 @@ fn interfaces(section: &mut Section<'_>) -> Vec<String> {
     names
 }
 
-fn exclude(section: &mut Section<'_>) -> Vec<super::Prefix> {
+fn exclude(section: &mut Section<'_>) -> Vec<Prefix> {
     let elements = section
         .take("exclude")
         .and_then(|entry| entry.list("a list of prefixes, such as exclude = [\"10.9.0.0/16\"]"));
     let elements = elements.unwrap_or_default().into_iter();
     elements.filter_map(|element| element.read(address::prefix)).map(|at| at.value).collect()
+}
+
+/// A prefix of the version of IP that the default has, from which hosts may send.
+fn tunnel_source(section: &mut Section<'_>, key: &'static str, default: Prefix) -> Prefix {
+    let read = |value: &DeValue<'_>| {
+        let prefix = address::prefix(value)?;
+        let help = || format!("a prefix that nobody else uses, such as \"{default}\"");
+        if prefix.address.is_ipv4() != default.address.is_ipv4() {
+            let version = if default.address.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(Complaint::new(format!("is {prefix}, which is no prefix of {version}"), help()));
+        }
+        let first = prefix.address;
+        let this_network = matches!(first, IpAddr::V4(v4) if v4.octets()[0] == 0);
+        let reserved = matches!(first, IpAddr::V4(v4) if v4.octets()[0] >= 240);
+        if prefix.length < 8 || this_network || reserved || first.is_loopback() || first.is_multicast() {
+            return Err(Complaint::new(format!("is {prefix}, from where no host sends"), help()));
+        }
+        Ok(prefix)
+    };
+    let found = section.take(key).and_then(|entry| entry.read(read));
+    found.map_or(default, |prefix| prefix.value)
 }
 
 fn xdp_mode(value: &DeValue<'_>) -> Result<XdpMode, Complaint> {

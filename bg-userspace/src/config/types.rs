@@ -45,6 +45,10 @@ pub struct Node {
     pub exclude: Vec<Prefix>,
     /// How long a SYN is remembered at least.
     pub syn_lifetime: Duration,
+    /// Where packets within which others travel to an IPv4 backend seem to come from (mode ipip).
+    pub tunnel_source: Prefix,
+    /// The same for an IPv6 backend.
+    pub tunnel_source6: Prefix,
 }
 
 /// How the program is attached to an interface.
@@ -128,7 +132,7 @@ pub struct Service {
     pub idle_timeout: Duration,
     /// What happens to packets for the VIP's address on a port that is no service.
     pub other_ports: OtherPorts,
-    /// Backends of the environment blue; of the VIP's address family.
+    /// Backends of the environment blue; of the VIP's address family, or with mode ipip of IPv6.
     pub blue: Vec<Backend>,
     /// Backends of the environment green; likewise.
     pub green: Vec<Backend>,
@@ -171,6 +175,10 @@ pub enum Affinity {
 pub enum Mode {
     /// The destination is rewritten, and the source of the reply is rewritten back.
     Nat,
+    /// The packet goes to the backend as it is; the backend has the VIP, and answers the client itself.
+    Dsr,
+    /// The packet travels within another one; the backend has the VIP, and answers the client itself.
+    Ipip,
 }
 
 /// What happens to packets for a VIP's address on a port that is no service.
@@ -216,19 +224,22 @@ pub enum HealthKind {
 }
 
 impl Config {
-    /// Whether some service's VIP is an IPv4 address; its backends are then, too.
+    /// Whether some VIP or backend is an IPv4 address.
     pub fn has_ipv4(&self) -> bool {
-        self.vips().any(SocketAddr::is_ipv4)
+        self.addresses().any(SocketAddr::is_ipv4)
     }
 
-    /// Whether some service's VIP is an IPv6 address; its backends are then, too.
+    /// Whether some VIP or backend is an IPv6 address.
     pub fn has_ipv6(&self) -> bool {
-        self.vips().any(SocketAddr::is_ipv6)
+        self.addresses().any(SocketAddr::is_ipv6)
     }
 
-    fn vips(&self) -> impl Iterator<Item = &SocketAddr> {
+    fn addresses(&self) -> impl Iterator<Item = &SocketAddr> {
         let services = self.deployments.values().flat_map(|deployment| deployment.services.values());
-        services.map(|service| &service.vip)
+        services.flat_map(|service| {
+            let backends = service.blue.iter().chain(&service.green).map(|backend| &backend.address);
+            backends.chain([&service.vip])
+        })
     }
 }
 
@@ -256,9 +267,11 @@ impl fmt::Display for Protocol {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nat => f.pad("nat"),
-        }
+        f.pad(match self {
+            Self::Nat => "nat",
+            Self::Dsr => "dsr",
+            Self::Ipip => "ipip",
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use bg_common::abi::{Address, BackendId, Endpoint, NAME, Service, affinity, entry, other_ports};
+use bg_common::abi::{Address, BackendId, Endpoint, NAME, Service, affinity, entry, mode, other_ports};
 use bg_common::control::Environment;
 use bg_common::service;
 
@@ -147,6 +147,9 @@ impl<'m> Directory<'m> {
             if entry.affinity != affinity_bits(new) {
                 return Some(format!("`affinity` of `{}` is another", service.name));
             }
+            if entry.mode != mode_number(new.mode) {
+                return Some(format!("`mode` of `{}` is another", service.name));
+            }
             if entry.ring_size != new.ring_size {
                 return Some(format!("`ring_size` of `{}` is another", service.name));
             }
@@ -203,6 +206,15 @@ pub(super) fn protocol_number(protocol: config::Protocol) -> u8 {
     match protocol {
         config::Protocol::Tcp => 6,
         config::Protocol::Udp => 17,
+    }
+}
+
+/// One of [`mode`].
+pub(super) fn mode_number(mode: config::Mode) -> u8 {
+    match mode {
+        config::Mode::Nat => mode::NAT,
+        config::Mode::Dsr => mode::DSR,
+        config::Mode::Ipip => mode::IPIP,
     }
 }
 

@@ -4,15 +4,15 @@
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 
-use bg_common::abi::{Backend, BackendId, Endpoint, Service, ServiceName, entry, other_ports};
+use bg_common::abi::{Address, Backend, BackendId, Endpoint, Service, ServiceName, entry, other_ports};
 use bg_common::control::{Environment, RING_SLOTS};
 use bg_common::ring;
 use bg_common::service::{PROBES, place};
 
 use super::Error;
 use super::directory::{
-    address, affinity_bits, finds, full, other_ports_number, padded, protocol_number, socket_address,
-    wanted_backends,
+    address, affinity_bits, finds, full, mode_number, other_ports_number, padded, protocol_number,
+    socket_address, wanted_backends,
 };
 use super::maps::Maps;
 use crate::config;
@@ -86,7 +86,8 @@ impl<'m> Entries<'m> {
                 ring_size: service.ring_size,
                 other_ports: other_ports_number(service.other_ports),
                 affinity: affinity_bits(service),
-                pad: [0; 26],
+                mode: mode_number(service.mode),
+                pad: [0; 25],
             };
             let known = numbers.backends(name);
             for &(id, ..) in &known {
@@ -109,7 +110,7 @@ impl<'m> Entries<'m> {
         Ok(())
     }
 
-    /// Adds a backend and its endpoint: its replies are known before a packet is sent to it.
+    /// Adds a backend, and its endpoint if it has one: its replies are known before a packet is sent to it.
     pub(super) fn add_backend(
         &self,
         service: &Service,
@@ -200,7 +201,11 @@ impl<'m> Entries<'m> {
         Err(full("SERVICES", name, "services"))
     }
 
+    /// Where replies come this way, they must be known.
     fn add_endpoint(&self, service: &Service, id: BackendId) -> Result<(), Error> {
+        if service.direct() {
+            return Ok(());
+        }
         let Some(backend) = self.maps.backends.get(id.into()) else { return Ok(()) };
         let mask = self.maps.endpoints.len() as u32 - 1;
         let start = place(&backend.address, backend.port, service.protocol);
@@ -242,6 +247,8 @@ fn backend(service: u16, environment: Environment, at: SocketAddr) -> Backend {
         state: entry::USED,
         pad: [0; 2],
         dead: AtomicU64::new(0),
-        rest: [0; 32],
+        tunnel: Address::default(),
+        tunnel_bits: 0,
+        rest: [0; 15],
     }
 }

@@ -21,6 +21,16 @@ pub enum Error {
         /// Where a bpffs is missing.
         mount: PathBuf,
     },
+    /// A backend of mode dsr is not on a link of this node.
+    #[error(
+        "{backend}, a backend with mode = \"dsr\", is behind the router {gateway}, which would send packets to the VIP back here\n  help: use mode = \"ipip\", or bring the backend to a link of this node; `ip route get {backend}` shows the way"
+    )]
+    BehindRouter {
+        /// The backend.
+        backend: std::net::IpAddr,
+        /// The router.
+        gateway: std::net::IpAddr,
+    },
     /// The host has a bpffs for the pin directory, which cannot be seen from here.
     #[error(
         "{} is not on a bpf file system here, but process 1 has one on {}: bgd was started in a mount namespace of its own, as `ip netns exec` makes one\n  help: nsenter --net=/run/netns/NAME bgd ... enters a network namespace and no other",

@@ -98,7 +98,6 @@ impl Sizes {
             percpu("NEXTHOP", size_of::<abi::NextHop>(), abi::NEXT_HOPS),
             percpu("COUNTERS", size_of::<abi::Counter>(), abi::REASON_COUNTERS + 2 * self.services),
             percpu("BACKEND_COUNTERS", size_of::<abi::BackendCounter>(), self.backends),
-            percpu("NOTE", 8, 1),
             percpu("ANSWERS", 8, 2),
             Shape {
                 name: "FRAGMENTS",
@@ -108,6 +107,7 @@ impl Sizes {
                 entries: abi::FRAGMENTS,
                 flags: 0,
             },
+            percpu("NOTE", 24, 1),
             Shape { name: "EXCLUDED", kind: LPM_TRIE, key: 20, value: 1, entries: 1024, flags: NO_PREALLOC },
             Shape { name: "GRACE", kind: ARRAY_OF_MAPS, key: 4, value: 4, entries: 1, flags: 0 },
         ]

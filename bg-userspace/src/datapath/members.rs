@@ -54,7 +54,9 @@ impl Datapath {
         let Some(entry) = self.maps.services.read(service.entry as usize) else {
             return Err(directory::full("SERVICES", &service.name, "services"));
         };
-        entries::Entries::new(&self.maps).add_backend(&entry, environment, address)
+        let id = entries::Entries::new(&self.maps).add_backend(&entry, environment, address)?;
+        self.tunnels.set(&self.maps, id.into());
+        Ok(id)
     }
 
     /// Removes a backend that no ring names and no pin holds.

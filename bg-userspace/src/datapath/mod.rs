@@ -19,12 +19,14 @@ mod members;
 mod memory;
 mod mounts;
 mod netlink;
+mod onlink;
 mod open;
 mod pins;
 mod program;
 mod restore;
 mod stages;
 mod sysctl;
+mod tunnels;
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -43,6 +45,7 @@ pub use self::mapping::{Mapping, Shared};
 pub use self::maps::Maps;
 pub use self::memory::CensusSummary;
 pub use self::netlink::{hardware_addresses, watch};
+pub use self::onlink::{require_on_link, resolve_neighbours};
 pub use self::open::{Opened, detach, require_rights};
 pub use self::pins::{Lifetimes, PinSummary};
 pub use self::program::PROGRAM;
@@ -53,6 +56,7 @@ pub struct Datapath {
     maps: maps::Maps,
     grace: grace::Grace,
     counters: counters::Counters,
+    tunnels: tunnels::Tunnels,
     /// Keeps the pin directory locked against a second agent.
     _pins: bpffs::PinDirectory,
     /// Keeps the program's handles alive; the links are pinned and do not depend on it.

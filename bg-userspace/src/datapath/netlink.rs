@@ -8,7 +8,9 @@ use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
 };
 use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp, XdpAttached};
-use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
+use rtnetlink::packet_route::neighbour::{NeighbourFlags, NeighbourState};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteVia};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_connection, new_multicast_connection};
 use tokio::sync::mpsc;
 
 use super::Error;
@@ -107,6 +109,41 @@ impl Netlink {
         }
     }
 
+    /// How an address is reached, as the routing table has it; `None` if it is not.
+    pub(super) async fn way(&self, to: IpAddr) -> Result<Option<Way>, Error> {
+        let prefix = RouteMessageBuilder::<IpAddr>::new().destination_prefix(to, full_length(to));
+        let message = prefix.map_err(|e| fail(&format!("asking for the route to {to}"), e))?.build();
+        let answers: Result<Vec<_>, _> = self.handle.route().get(message).execute().try_collect().await;
+        let answer = match answers {
+            Ok(answers) => answers.into_iter().next(),
+            Err(rtnetlink::Error::NetlinkError(error))
+                if [-libc::ENETUNREACH, -libc::EHOSTUNREACH].contains(&error.raw_code()) =>
+            {
+                None
+            }
+            Err(error) => return Err(fail(&format!("asking for the route to {to}"), error)),
+        };
+        let Some(answer) = answer else { return Ok(None) };
+        let mut way = Way { gateway: None, interface: 0 };
+        for attribute in answer.attributes {
+            match attribute {
+                RouteAttribute::Gateway(RouteAddress::Inet(router)) => way.gateway = Some(router.into()),
+                RouteAttribute::Gateway(RouteAddress::Inet6(router))
+                | RouteAttribute::Via(RouteVia::Inet6(router)) => way.gateway = Some(router.into()),
+                RouteAttribute::Oif(interface) => way.interface = interface,
+                _ => {}
+            }
+        }
+        Ok(Some(way))
+    }
+
+    /// Has a neighbour asked for, if its hardware address is not known.
+    pub(super) async fn ask_for(&self, neighbour: IpAddr, interface: u32) -> Result<(), Error> {
+        let request = self.handle.neighbours().add(interface, neighbour);
+        let request = request.state(NeighbourState::None).flags(NeighbourFlags::Use).replace();
+        request.execute().await.map_err(|e| fail(&format!("asking for the neighbour {neighbour}"), e))
+    }
+
     /// Removes an address from whichever interface has it.
     pub(super) async fn remove_address(&self, address: IpAddr) -> Result<(), Error> {
         let request = self.handle.address().get().set_address_filter(address).execute();
@@ -122,6 +159,15 @@ impl Netlink {
         }
         Ok(())
     }
+}
+
+/// How this node reaches an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The router that it is behind; `None` if it is on a link of the node.
+    pub(super) gateway: Option<IpAddr>,
+    /// The interface.
+    pub(super) interface: u32,
 }
 
 /// The hardware addresses of all interfaces, by index.

@@ -16,7 +16,8 @@ use super::maps::Maps;
 use super::netlink::Netlink;
 use super::pins::Pins;
 use super::restore::Past;
-use super::{Datapath, Error, attach, exclude, install, program, stages, sysctl};
+use super::tunnels::Tunnels;
+use super::{Datapath, Error, attach, exclude, install, onlink, program, stages, sysctl};
 use crate::boundary;
 use crate::config::Config;
 use crate::journal::{self, Journal, Record};
@@ -58,6 +59,7 @@ impl Datapath {
                 );
             }
         }
+        onlink::require(&netlink, config).await?;
         let pins = PinDirectory::open(&config.node.pin_dir)?;
         let sizes = Sizes::new(&config.limits);
         let adopted = !pins.links()?.is_empty();
@@ -99,6 +101,8 @@ impl Datapath {
         }
         install::install_new(&maps, config, past)?;
         exclude::exclude(&mut ebpf, &maps, config)?;
+        let tunnels = Tunnels::new(&config.node);
+        (0..maps.backends.len()).for_each(|id| tunnels.set(&maps, id));
         boundary::pass("installed");
         // The neighbours and routes of another day.
         maps.node().route_epoch.fetch_add(1, SeqCst);
@@ -126,7 +130,7 @@ impl Datapath {
         attach::add_vips(&maps, netlink, &config.node.vip_interface, vips(&maps, &deployments)).await?;
         boundary::pass("VIPs added");
         let counters = Counters::new(&mut ebpf)?;
-        let datapath = Self { maps, grace, counters, _pins: pins, _ebpf: ebpf };
+        let datapath = Self { maps, grace, counters, tunnels, _pins: pins, _ebpf: ebpf };
         Ok(Opened { datapath, deployments, adopted, restored: !adopted && past.key().is_some() })
     }
 }

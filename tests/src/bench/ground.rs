@@ -146,7 +146,8 @@ impl Ground {
             ring_size: RING,
             other_ports: abi::other_ports::KERNEL,
             affinity: 0,
-            pad: [0; 26],
+            mode: 0,
+            pad: [0; 25],
         };
         for service in [service, Service { port: [0; 2], ..service }] {
             put_into(&maps.services, &service.vip, service.port, |old| old.state, service)?;
@@ -185,7 +186,9 @@ impl Ground {
             state: entry::USED,
             pad: [0; 2],
             dead: AtomicU64::new(0),
-            rest: [0; 32],
+            tunnel: abi::Address::default(),
+            tunnel_bits: 0,
+            rest: [0; 15],
         };
         let endpoint = Endpoint {
             address: backend.address,

@@ -127,7 +127,8 @@ pub fn service() -> Service {
         ring_size: 1,
         other_ports: abi::other_ports::KERNEL,
         affinity: 0,
-        pad: [0; 26],
+        mode: 0,
+        pad: [0; 25],
     }
 }
 
@@ -145,6 +146,8 @@ pub fn backend(id: usize) -> Backend {
         state: abi::entry::USED,
         pad: [0; 2],
         dead: AtomicU64::new(0),
-        rest: [0; 32],
+        tunnel: abi::Address::default(),
+        tunnel_bits: 0,
+        rest: [0; 15],
     }
 }

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod icmp;
+mod outer;
 mod split;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use self::bytes::{TCP, UDP, add, link};
 pub use self::bytes::{checksum, covered, octets};
 pub use self::icmp::IcmpError;
+pub use self::outer::Outer;
 use super::world::{Backend, CLIENT, CLIENT_MAC, WAN_MAC, WEB, v6};
 
 /// A hardware address.

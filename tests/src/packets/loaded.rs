@@ -59,6 +59,7 @@ fn clear(map: &mut Map) -> Result<()> {
         Map::PerCpuArray(data) => match data.info()?.value_size() {
             8 => zero_each::<8>(map),
             16 => zero_each::<16>(map),
+            24 => zero_each::<24>(map),
             32 => zero_each::<32>(map),
             64 => zero_each::<64>(map),
             size => bail!("no case for a value of {size} bytes: add it here"),

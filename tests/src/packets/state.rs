@@ -37,6 +37,11 @@ impl Tables {
         }
     }
 
+    /// The hash of a client's flow to a service, as far as it tells flows to one backend apart.
+    pub fn hash(client: SocketAddr, service: u16) -> u32 {
+        flow::Flow::from_tag(&KEY, Self::tag(client, service)).hash as u32
+    }
+
     /// Pins in use.
     pub fn pins(&self) -> Result<Vec<UsedPin>> {
         let mut pins = Vec::new();

@@ -146,8 +146,41 @@ impl Tables {
         Ok(())
     }
 
+    /// From now on these services are of this mode, for TCP, and for UDP if it is served later.
+    pub fn mode(&mut self, services: &[u16], mode: u8) -> Result<()> {
+        for &number in services {
+            let (at, _) = SERVICES[usize::from(number)];
+            let mut bytes = self.entry("SERVICES", at, 16, 19)?;
+            bytes[38] = mode;
+            let place = self.place("SERVICES", at, 16, 19)?;
+            self.put("SERVICES", place, &bytes)?;
+            for (id, backend) in (0..).zip(BACKENDS).filter(|(_, backend)| backend.service == number) {
+                self.tunnel(id, backend.address.ip())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a backend an address, and the sources of what carries packets to it: `172.16.0.0/16` or `100::/64`.
+    pub fn tunnel(&mut self, id: u16, at: IpAddr) -> Result<()> {
+        let mut line = self.line("BACKENDS", id.into())?;
+        line[..16].copy_from_slice(&address(at));
+        let (prefix, bits) = match at {
+            IpAddr::V4(_) => (IpAddr::from([172, 16, 0, 0]), 16),
+            IpAddr::V6(_) => (IpAddr::from([0x100, 0, 0, 0, 0, 0, 0, 0]), 32),
+        };
+        line[32..48].copy_from_slice(&address(prefix));
+        line[48] = bits;
+        self.put("BACKENDS", id.into(), &line)
+    }
+
     /// The entry for TCP at this address, in a table whose entries have their ports and states there.
     fn entry(&self, name: &str, at: SocketAddr, port: usize, state: usize) -> Result<Vec<u8>> {
+        Ok(self.line(name, self.place(name, at, port, state)?)?.to_vec())
+    }
+
+    /// Where it is.
+    fn place(&self, name: &str, at: SocketAddr, port: usize, state: usize) -> Result<u32> {
         let wanted = key(at);
         for place in places(at, TCP) {
             let bytes = self.line(name, place)?;
@@ -155,7 +188,7 @@ impl Tables {
                 && bytes[port..port + 2] == wanted[16..]
                 && bytes[state] == abi::entry::USED
             {
-                return Ok(bytes.to_vec());
+                return Ok(place);
             }
         }
         anyhow::bail!("{at} is not in {name}")

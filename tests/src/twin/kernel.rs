@@ -141,7 +141,8 @@ impl Kernel {
             epoch: half(6),
             jiffies,
             macs: [half(8), half(9), half(10)],
-            pad: [0; 20],
+            gateway: half(11),
+            pad: [0; 16],
         })
     }
 }
@@ -170,6 +171,8 @@ fn copy_of_backend(backend: &Backend) -> Backend {
         state: backend.state,
         pad: backend.pad,
         dead: AtomicU64::new(backend.dead.load(SeqCst)),
+        tunnel: backend.tunnel,
+        tunnel_bits: backend.tunnel_bits,
         rest: backend.rest,
     }
 }

@@ -110,6 +110,7 @@ pub(super) fn answer(way: Way, devices: [u32; 3]) -> Answer {
             interface: devices[device as usize],
             mtu: device.mtu(),
             macs: Macs::words(mac, device.mac()),
+            gateway: matches!(way, Way::By(..)),
         }),
         Way::Silent => Answer::ByKernel,
         Way::Refused(_) => Answer::Nowhere,
@@ -145,7 +146,8 @@ pub(super) fn entry_of(id: u16) -> abi::Service {
         ring_size: RING as u32,
         other_ports: abi::other_ports::KERNEL,
         affinity: 0,
-        pad: [0; 26],
+        mode: 0,
+        pad: [0; 25],
     }
 }
 
@@ -172,6 +174,7 @@ fn tables(buckets: u32) -> host::Host {
         recent: zeros(usize::from(DEPLOYMENTS) * 2 * RECENT as usize),
         census: (0..CENSUS).map(|_| line()).collect(),
         nanoseconds: AtomicU64::new(0),
+        mode: abi::mode::NAT,
     }
 }
 
@@ -198,6 +201,8 @@ fn backend(id: abi::BackendId) -> abi::Backend {
         state: if known.is_some() { entry::USED } else { entry::EMPTY },
         pad: [0; 2],
         dead: AtomicU64::new(0),
-        rest: [0; 32],
+        tunnel: abi::Address::default(),
+        tunnel_bits: 0,
+        rest: [0; 15],
     }
 }

@@ -4,11 +4,13 @@
 
 mod answers;
 mod checksums;
+mod dsr;
 mod forward;
 mod fragments;
 mod hairpin;
 mod headers;
 mod icmp;
+mod ipip;
 mod ipv6;
 mod ipv6_headers;
 mod neighbours;

@@ -6,7 +6,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::{answer, data, environment, go, replied, syn};
-use crate::abi::BackendId;
+use crate::abi::{BackendId, mode};
 use crate::clear::{Agent, Pins};
 use crate::control::Environment::{self, Blue, Green};
 use crate::control::Phase;
@@ -73,9 +73,9 @@ struct World {
 }
 
 impl World {
-    fn new(buckets: u32) -> Self {
+    fn new(buckets: u32, mode: u8) -> Self {
         Self {
-            host: Host::new(1, buckets),
+            host: Host { mode, ..Host::new(1, buckets) },
             clients: [Client::Closed; CLIENTS],
             half_open: Vec::new(),
             next_isn: 1000,
@@ -229,8 +229,9 @@ proptest! {
     fn no_connection_changes_its_backend(
         events in proptest::collection::vec(event(), 1..150),
         buckets in prop::sample::select(vec![0_u32, 1, 2, 64]),
+        mode in prop::sample::select(vec![mode::NAT, mode::DSR]),
     ) {
-        let mut world = World::new(buckets);
+        let mut world = World::new(buckets, mode);
         for event in events {
             world.step(event);
             prop_assert!(world.phase() != Phase::Steady || world.host.used_pins().count() == 0, "P5");

@@ -37,6 +37,33 @@ fn shared_endpoint_names_both_places() {
     one(&with("10.0.2.1", "10.0.1.1"), 16, "web.blue` has already, on line 15", "");
 }
 
+/// The base in another mode, its VIP on the backends' port.
+fn in_mode(mode: &str, port: u16) -> String {
+    with("203.0.113.10:443\"", &format!("203.0.113.10:{port}\"\nmode = \"{mode}\""))
+}
+
+#[test]
+fn backends_that_have_the_vip_have_its_port() {
+    for mode in ["dsr", "ipip"] {
+        read(&in_mode(mode, 8080)).unwrap();
+        let problems = problems(&in_mode(mode, 443));
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.what.contains("ports stay as they are")));
+        assert!(problems[0].help.contains("the VIP's port, 443"), "{}", problems[0].help);
+    }
+    read(&in_mode("nat", 443)).unwrap();
+}
+
+#[test]
+fn within_ipv6_both_families_travel() {
+    let v6_backend = in_mode("ipip", 8080).replace("10.0.2.1:8080", "[2001:db8:2::1]:8080");
+    let config = read(&v6_backend).unwrap();
+    assert!(config.has_ipv4() && config.has_ipv6());
+    one(&in_mode("dsr", 8080).replace("10.0.2.1:8080", "[2001:db8:2::1]:8080"), 17, "an IPv6 backend", "");
+    let v6_vip = in_mode("ipip", 8080).replace("203.0.113.10:8080", "[2001:db8::10]:8080");
+    assert_eq!(problems(&v6_vip).len(), 3, "IPv6 does not travel within IPv4");
+}
+
 #[test]
 fn duplicate_vip_is_refused() {
     let text = second_service("203.0.113.10:443", "10.0.1.1:9090");

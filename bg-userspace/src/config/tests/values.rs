@@ -28,6 +28,9 @@ fn bad_node_values_are_refused() {
     refused("node", "exclude = [\"2001:db8::1/32\"]", "bits set behind", "\"2001:db8::/32\"");
     refused("node", "exclude = [\"::/0\"]", "stands for IPv4 addresses too", "2000::/3");
     refused("node", "exclude = [\"::ffff:10.0.0.0/104\"]", "stands for IPv4 addresses too", "");
+    refused("node", "tunnel_source = \"2001:db8::/32\"", "no prefix of IPv4", "172.16.0.0/16");
+    refused("node", "tunnel_source6 = \"10.0.0.0/8\"", "no prefix of IPv6", "100::/64");
+    refused("node", "tunnel_source = \"224.0.0.0/8\"", "no host sends", "nobody else uses");
     refused("node", "exclude = [\"10.9.1.0/16\"]", "bits set behind", "\"10.9.0.0/16\"");
     refused("node", "syn_lifetime = \"10ms\"", "out of bounds", "from 1s");
     refused("node", "syn_lifetime = \"1500ms\"", "is 1s 500ms, with a fraction", "whole seconds");
@@ -56,7 +59,7 @@ fn bad_service_values_are_refused() {
     refused(WEB, "protocol = \"quic\"", "not supported", "\"tcp\", \"udp\"");
     refused(WEB, "protocol = \"udp\"", "on which TCP port", "add `port`");
     refused(WEB, "affinity = \"none\"", "stays with its backend", "protocol = \"udp\"");
-    refused(WEB, "mode = \"dsr\"", "not supported", "\"nat\"");
+    refused(WEB, "mode = \"tunnel\"", "not supported", "\"nat\", \"dsr\", \"ipip\"");
     refused(WEB, "other_ports = \"pass\"", "not supported", "\"kernel\", \"drop\"");
     refused(WEB, "idle_timeout = \"0s\"", "out of bounds", "from 1s");
     refused(WEB, "idle_timeout = \"soon\"", "no duration", "\"10s\"");
