@@ -61,7 +61,9 @@ pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     const TOO_BIG: u32 = Reason::FragmentationNeeded as u32;
     const NO_BACKEND: u32 = Reason::NoBackend as u32;
     let ingress = packet.interface();
-    let bytes = packet.frame().len() as u64;
+    let first = packet.frame().len() as u64;
+    let bytes = kernel.length(first);
+    let beyond = bytes.wrapping_sub(first);
     let told = match kernel.note().map(Cell::get) {
         Some(Note { reason: TIME_EXCEEDED, .. }) => Some((Reason::TimeExceeded, Error::TimeExceeded)),
         Some(Note { reason: TOO_BIG, detail, .. }) => {
@@ -72,32 +74,35 @@ pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     };
     let outcome = match told {
         Some((_, error)) if !allowance::spend(kernel, error) => Reason::Unanswered.into(),
-        Some((reason, error)) if answer(packet, error).is_some() => Outcome { reason, detail: ingress },
+        Some((reason, error)) if answer(packet, beyond, error).is_some() => {
+            Outcome { reason, detail: ingress }
+        }
         _ => Reason::Failed.into(),
     };
     verdict::conclude(kernel, ingress, bytes, outcome)
 }
 
 /// Turns a client's packet, not yet rewritten, into the error about it, ready to leave by the way it
-/// came. `None`: the packet could not be changed and is of no more use.
+/// came; so many bytes of it are beyond its first buffer. `None`: the packet could not be changed and is of no more use.
 #[inline(always)]
-fn answer<P: Packet>(packet: &mut P, error: Error) -> Option<()> {
+fn answer<P: Packet>(packet: &mut P, beyond: u64, error: Error) -> Option<()> {
     if parse::link(packet.frame())?.ethertype == IPV4 {
-        turn::<Ipv4Hdr, P>(packet, error)
+        turn::<Ipv4Hdr, P>(packet, beyond, error)
     } else {
-        turn::<Ipv6Hdr, P>(packet, error)
+        turn::<Ipv6Hdr, P>(packet, beyond, error)
     }
 }
 
 #[inline(always)]
-fn turn<R: Report, P: Packet>(packet: &mut P, error: Error) -> Option<()> {
+fn turn<R: Report, P: Packet>(packet: &mut P, beyond: u64, error: Error) -> Option<()> {
     let mut link = parse::link(packet.frame())?;
     let (macs, tags, ethertype) = (*link.macs, link.tags, link.ethertype);
     let length = link.payload.len();
     let ip = *link.payload.take::<R>()?;
-    let quote = ip.quote();
+    // No more than the first buffer has: what is behind it cannot be summed up.
+    let quote = ip.quote().min(u16::try_from(length).unwrap_or(u16::MAX));
 
-    let excess = i32::try_from(length).ok()? - i32::from(quote);
+    let excess = i32::try_from(length as u64 + beyond).ok()? - i32::from(quote);
     if !packet.move_end(-excess) || !packet.move_start(-i32::from(R::FRONT)) {
         return None;
     }

@@ -108,7 +108,7 @@ fn later<I: Ip, K: Kernel>(arrival: &Arrival<'_, K>, link: Link<'_>) -> End {
     if known.kind == abi::fragment::KERNEL {
         return Err(Reason::LaterFragment.into());
     }
-    if !piece.fits(available) || piece.start < known.end {
+    if !piece.fits(arrival.available(available, piece.total)) || piece.start < known.end {
         return Err(Reason::BadFragment.into());
     }
     if known.kind == abi::fragment::RETURN {
@@ -140,7 +140,7 @@ fn forward<I: Ip, K: Kernel>(
         Answer::Local | Answer::Nowhere => return Err(Reason::NoRoute.into()),
         Answer::Failed => return Err(Reason::Failed.into()),
     };
-    verdict::forwarded(arrival.kernel, known.service, known.environment, arrival.bytes, false, false);
+    verdict::forwarded(arrival.kernel, known.service, known.environment, arrival.bytes.get(), false, false);
     ip.set_destination(&known.address, hop.is_some().into());
     send(macs, hop, Reason::Forwarded, Reason::ForwardedByKernel)
 }

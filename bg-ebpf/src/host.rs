@@ -300,6 +300,11 @@ impl Kernel for Host {
         self.excluded.iter().any(|(prefix, length)| covers(prefix, *length, client))
     }
 
+    /// It has one buffer.
+    fn length(&self, first: u64) -> u64 {
+        first
+    }
+
     fn jiffies(&self) -> u32 {
         self.jiffies.get()
     }

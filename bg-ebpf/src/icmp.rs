@@ -2,6 +2,8 @@
 //! it is led to the backend that sent the reply, and speaks of that backend's address. An error about a request comes
 //! from behind the node and speaks of a backend: it goes to the client, and speaks of the VIP (RFC 5508, 4.2).
 
+use core::cell::Cell;
+
 use bg_common::abi::{Address, Endpoint, Service, entry, mode};
 use bg_common::decide::{self, Route};
 use bg_common::reason::Reason;
@@ -65,7 +67,7 @@ struct Quoted<'p, I> {
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     let ingress = packet.interface();
     let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: frame.len() as u64 };
+    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
     match parse::link(frame) {
         Some(link) if link.ethertype == IPV4 => arrival.end(receive::<Ipv4Hdr, K>(&arrival, link)),
         Some(link) => arrival.end(receive::<Ipv6Hdr, K>(&arrival, link)),
@@ -85,6 +87,7 @@ fn receive<I: Icmp, K: Kernel>(arrival: &Arrival<'_, K>, link: Link<'_>) -> End 
     let Ok(shape) = ip.read(I::PROTOCOL, &mut payload, available) else {
         return Err(Reason::OtherProtocol.into());
     };
+    let shape = Shape { available: arrival.available(shape.available, shape.total), ..shape };
     // The kernel puts fragments together.
     if shape.first_fragment {
         return Err(Reason::OtherProtocol.into());

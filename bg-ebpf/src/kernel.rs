@@ -29,6 +29,8 @@ pub trait Kernel: Tables + Directory {
     fn answers(&self, index: u32) -> Option<&Cell<Spent>>;
     /// Whether `EXCLUDED` has a prefix of this address.
     fn excluded(&self, client: &Address) -> bool;
+    /// Length of the frame in all of its buffers; the first one, which has the headers, has `first` bytes of it.
+    fn length(&self, first: u64) -> u64;
     /// The timer tick, a clock that costs nothing: 100 to 1000 of them are a second.
     fn jiffies(&self) -> u32;
     /// One look at the routing and neighbour tables.

@@ -20,7 +20,7 @@ use maps::Maps;
 
 /// The entry point. Inlined into the function that the kernel calls, as the stages are: before 6.8 the verifier
 /// takes 32 bytes of the stack for every frame, and a tail call is for the first frame only.
-#[xdp]
+#[xdp(frags)]
 #[inline(always)]
 fn bluegreen(context: XdpContext) -> u32 {
     // An array has its elements from the start; only the verifier does not know.
@@ -33,7 +33,7 @@ fn bluegreen(context: XdpContext) -> u32 {
 macro_rules! stages {
     ($($name:ident = $run:path;)*) => {
         $(
-            #[xdp]
+            #[xdp(frags)]
             #[inline(always)]
             fn $name(context: XdpContext) -> u32 {
                 let Some(maps) = Maps::new(&context) else { return xdp_action::XDP_PASS };

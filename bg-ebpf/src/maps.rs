@@ -329,6 +329,12 @@ impl Kernel for Maps<'_> {
     }
 
     #[inline(always)]
+    fn length(&self, _: u64) -> u64 {
+        // SAFETY: the context is the one that the program was called with.
+        unsafe { helpers::generated::bpf_xdp_get_buff_len(self.context.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
     fn jiffies(&self) -> u32 {
         // SAFETY: no arguments, any context.
         unsafe { helpers::generated::bpf_jiffies64() as u32 }

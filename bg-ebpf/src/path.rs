@@ -4,6 +4,8 @@
 //! Only what is ours is judged. Whatever is neither to a service nor from a backend goes to the kernel
 //! as it came, however odd it looks.
 
+use core::cell::Cell;
+
 use bg_common::abi::{self, Address, Endpoint, Fragmented, Service, entry, mode};
 use bg_common::reason::Reason;
 use bg_common::service;
@@ -49,7 +51,7 @@ pub fn run_udp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
 pub fn run_first_tcp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     let ingress = packet.interface();
     let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: frame.len() as u64 };
+    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
     match parse::link(frame) {
         Some(link) if link.ethertype == IPV4 => {
             arrival.end(receive::<Ipv4Hdr, TcpHdr, K, true>(&arrival, link))
@@ -63,7 +65,7 @@ pub fn run_first_tcp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action
 pub fn run_first_v6<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     let ingress = packet.interface();
     let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: frame.len() as u64 };
+    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
     match parse::link(frame) {
         Some(link) => arrival.end(receive::<Ipv6Hdr, TcpHdr, K, true>(&arrival, link)),
         None => arrival.end(Err(Reason::OtherProtocol.into())),
@@ -81,7 +83,7 @@ pub fn run_first_udp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action
 fn either<T: Transport, K: Kernel, P: Packet, const FIRST: bool>(kernel: &K, packet: &mut P) -> Action {
     let ingress = packet.interface();
     let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: frame.len() as u64 };
+    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
     match parse::link(frame) {
         Some(link) if link.ethertype == IPV4 => arrival.end(receive::<Ipv4Hdr, T, K, FIRST>(&arrival, link)),
         Some(link) => arrival.end(receive::<Ipv6Hdr, T, K, FIRST>(&arrival, link)),
@@ -97,7 +99,7 @@ pub(crate) fn arrive<'p, K: Kernel, P: Packet>(
 ) -> Action {
     let ingress = packet.interface();
     let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: frame.len() as u64 };
+    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
     match parse::link(frame) {
         Some(link) => with(&arrival, link),
         None => arrival.end(Err(Reason::OtherProtocol.into())),
@@ -109,11 +111,24 @@ pub(crate) struct Arrival<'k, K> {
     pub(crate) kernel: &'k K,
     /// The interface.
     pub(crate) ingress: u32,
-    /// Length of the frame.
-    pub(crate) bytes: u64,
+    /// Length of the frame, as far as it is known: its first buffer, until something claims to be longer.
+    pub(crate) bytes: Cell<u64>,
 }
 
 impl<K: Kernel> Arrival<'_, K> {
+    /// Bytes of the frame from somewhere in its first buffer on, where that buffer has `available` of them, and
+    /// `total` are wanted. Most frames have one buffer.
+    #[inline(always)]
+    pub(crate) fn available(&self, available: u32, total: u32) -> u32 {
+        if total <= available {
+            return available;
+        }
+        let first = self.bytes.get();
+        let length = self.kernel.length(first);
+        self.bytes.set(length);
+        available + length.wrapping_sub(first) as u32
+    }
+
     /// What is done with the packet.
     #[inline(always)]
     pub(crate) fn end(&self, (Ok(outcome) | Err(outcome)): End) -> Action {
@@ -127,7 +142,7 @@ impl<K: Kernel> Arrival<'_, K> {
             Reason::LaterFragment if outcome.detail == TCP.into() => Action::Enter(Stage::FirstTcp),
             Reason::LaterFragment if outcome.detail == UDP.into() => Action::Enter(Stage::FirstUdp),
             Reason::Encapsulated => Action::Enter(Stage::Encap),
-            _ => verdict::conclude(self.kernel, self.ingress, self.bytes, outcome),
+            _ => verdict::conclude(self.kernel, self.ingress, self.bytes.get(), outcome),
         }
     }
 }
@@ -172,6 +187,7 @@ fn receive<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
         }
         Err(outcome) => return Err(outcome),
     };
+    let shape = Shape { available: arrival.available(shape.available, shape.total), ..shape };
     if !FIRST && shape.first_fragment {
         return Err(Outcome { reason: Reason::LaterFragment, detail: T::PROTOCOL.into() });
     }
@@ -263,10 +279,10 @@ fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
     };
     if service.direct() {
         let outcome = direct(macs, hop)?;
-        verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes, opens, route.overflow);
+        verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes.get(), opens, route.overflow);
         return Ok(outcome);
     }
-    verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes, opens, route.overflow);
+    verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes.get(), opens, route.overflow);
     if opens {
         verdict::of_backend(kernel, route.backend, |counter| counter.syns += 1);
     }

@@ -32,10 +32,12 @@ trait Turn: Ip + Copy {
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     let ingress = packet.interface();
     let frame = packet.frame();
-    let bytes = frame.len() as u64;
+    let first = frame.len() as u64;
+    let bytes = kernel.length(first);
+    let beyond = bytes.wrapping_sub(first);
     let end = match parse::link(frame).map(|link| link.ethertype) {
-        Some(IPV4) => refuse::<Ipv4Hdr, P>(packet),
-        _ => refuse::<Ipv6Hdr, P>(packet),
+        Some(IPV4) => refuse::<Ipv4Hdr, P>(packet, beyond),
+        _ => refuse::<Ipv6Hdr, P>(packet, beyond),
     };
     match end {
         Ok(()) => {
@@ -55,7 +57,7 @@ pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
 /// could not be changed and is of no more use; all other reasons are those of packets that are no segments to be
 /// answered.
 #[inline(always)]
-fn refuse<I: Turn, P: Packet>(packet: &mut P) -> Result<(), Outcome> {
+fn refuse<I: Turn, P: Packet>(packet: &mut P, beyond: u64) -> Result<(), Outcome> {
     let mut link = parse::link(packet.frame()).ok_or(Reason::Truncated)?;
     let length = link.payload.len();
     let ip = *link.payload.take::<I>().ok_or(Reason::Truncated)?;
@@ -63,7 +65,7 @@ fn refuse<I: Turn, P: Packet>(packet: &mut P) -> Result<(), Outcome> {
     let segment = link.payload.take::<TcpHdr>().ok_or(Reason::Truncated)?;
     let refusal = Refusal::of(segment, &shape).ok_or(Reason::NoBackend)?;
 
-    let excess = i32::try_from(length).map_err(|_| Reason::Failed)? - i32::from(I::LENGTH);
+    let excess = i32::try_from(length as u64 + beyond).map_err(|_| Reason::Failed)? - i32::from(I::LENGTH);
     if !packet.move_end(-excess) {
         return Err(Reason::Failed.into());
     }

@@ -28,31 +28,31 @@ static PLAN: Array<Plan> = Array::with_max_entries(1, 0);
 static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Nothing: the floor.
-#[xdp]
+#[xdp(frags)]
 fn floor(_: XdpContext) -> u32 {
     xdp_action::XDP_TX
 }
 
 /// IPv4, from clients.
-#[xdp]
+#[xdp(frags)]
 fn forth4(context: XdpContext) -> u32 {
     go::<V4, FORTH>(&context)
 }
 
 /// IPv4, from clients, every packet with a sequence number of its own.
-#[xdp]
+#[xdp(frags)]
 fn open4(context: XdpContext) -> u32 {
     go::<V4, OPEN>(&context)
 }
 
 /// IPv4, to clients.
-#[xdp]
+#[xdp(frags)]
 fn back4(context: XdpContext) -> u32 {
     go::<V4, BACK>(&context)
 }
 
 /// IPv6, from clients.
-#[xdp]
+#[xdp(frags)]
 fn forth6(context: XdpContext) -> u32 {
     go::<V6, FORTH>(&context)
 }

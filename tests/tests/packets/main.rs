@@ -13,6 +13,7 @@ mod icmp;
 mod ipip;
 mod ipv6;
 mod ipv6_headers;
+mod jumbo;
 mod neighbours;
 mod refusals;
 mod reply;
