@@ -138,11 +138,16 @@ fn error<I: Icmp, K: Kernel>(arrival: &Arrival<'_, K>, mut headers: Headers<'_, 
         seen = ip.read(UDP, &mut headers.rest, available);
     }
     // About something else, or about what nobody can tell the ports of.
-    if seen.is_err() {
+    let Ok(Shape { header, .. }) = seen else {
         return Err(Reason::OtherProtocol.into());
+    };
+    // Bytes that follow the message in the frame are no part of it, and its checksum does not cover them.
+    let within = |bytes: u32| headers.shape.holds(size_of::<Message>() as u32 + header + bytes);
+    if !within(8) {
+        return Err(unknown());
     }
     let ports = headers.rest.take::<[u8; 8]>().ok_or_else(unknown)?;
-    let more = headers.rest.take::<[u8; 10]>();
+    let more = if within(18) { headers.rest.take::<[u8; 10]>() } else { None };
     let quoted = Quoted { ip, ports, more, protocol };
     let [source, destination] = [quoted.ip.source(), quoted.ip.destination()];
     if !I::may_be_listed(&source) || !I::may_be_listed(&destination) {

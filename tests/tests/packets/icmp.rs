@@ -79,8 +79,15 @@ fn reach(rig: &mut Rig<'_>, reply: &Segment, to: &Backend) {
                 ..error.clone()
             };
             rig.expect(&error.bytes(), Reason::ErrorForwarded, Action::Redirect, &led.bytes());
+            rig.expect(&padded(&error), Reason::ErrorForwarded, Action::Redirect, &padded(&led));
         }
     }
+}
+
+/// With more bytes in the frame than the message has. They are no part of it: nothing is read from them, and none
+/// of them changes.
+fn padded(error: &IcmpError) -> Vec<u8> {
+    [error.bytes(), vec![0x5a; 40]].concat()
 }
 
 /// Case 19.
@@ -186,6 +193,10 @@ fn an_error_that_says_too_little_goes_nowhere() {
             for length in [enough - 1, enough - 8, enough - 9, 3, 0] {
                 let error = message(router(&reply), vip, kind, quote(&reply, length));
                 rig.expect_drop(&error.bytes(), Reason::ShortQuote);
+            }
+            for length in [enough - 1, enough - 8] {
+                let error = message(router(&reply), vip, kind, quote(&reply, length));
+                rig.expect_drop(&padded(&error), Reason::ShortQuote);
             }
             let mut other = quote(&reply, enough);
             other[if vip.is_ipv4() { 9 } else { 6 }] = 132;
