@@ -41,7 +41,9 @@ pub(crate) const RUN: &[Package] = &[
     Package::new("nginx-light", "nginx", "a real server behind the load balancer"),
     Package::new("wrk", "wrk", "HTTP load"),
     Package::new("tcpdump", "tcpdump", "captures at the client: an independent witness"),
-    Package::new("nftables", "nft", "loses packets in the soak"),
+    Package::new("nftables", "nft", "loses packets in the soak, and is compared with"),
+    Package::new("haproxy", "haproxy", "is compared with"),
+    Package::new("g++", "c++", "compiles libFuzzer"),
     Package::new("curl", "curl", "speaks to the control socket from outside"),
 ];
 

@@ -9,6 +9,7 @@ mod ground;
 mod look;
 mod machine;
 mod memory;
+pub mod peers;
 mod place;
 mod processor;
 mod report;

@@ -1,13 +1,15 @@
-//! `bench`: what a packet costs. `cargo xtask bench`.
+//! `bench`: what a packet costs, `cargo xtask bench`; and HTTP beside others, `cargo xtask bench --peers`.
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use bg_tests::bench::peers::{self, PeersOptions};
 use bg_tests::bench::{Options, run};
 use bg_tests::promise;
 use clap::Parser;
+use serde::Serialize;
 
 #[derive(Parser)]
 #[command(
@@ -15,9 +17,18 @@ use clap::Parser;
     about = "Measure what a packet costs, beside a program that does nothing, in the cases of the budget"
 )]
 struct Cli {
-    /// Measured rounds of every case, of which the median counts.
-    #[arg(long, default_value_t = 15)]
-    rounds: u32,
+    /// HTTP instead, beside plain routing and other load balancers.
+    #[arg(long, conflicts_with_all = ["packets", "flows", "services", "backends", "flips", "filter"])]
+    peers: bool,
+    /// Measured rounds of every case, of which the median counts: 15, or with `--peers` 5.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// With `--peers`: seconds of each run.
+    #[arg(long, default_value_t = 5, requires = "peers")]
+    seconds: u32,
+    /// With `--peers`: connections at a time.
+    #[arg(long, default_value_t = 32, requires = "peers")]
+    connections: u32,
     /// Packets of a round, at least; every flow sends equally many.
     #[arg(long, default_value_t = 1 << 18)]
     packets: u32,
@@ -46,8 +57,13 @@ fn main() -> ExitCode {
 }
 
 fn bench(cli: &Cli) -> Result<()> {
+    if cli.peers {
+        let (seconds, connections) = (cli.seconds, cli.connections);
+        let report = peers::run(PeersOptions { rounds: cli.rounds.unwrap_or(5), seconds, connections })?;
+        return print(cli.json, &report, || report.table());
+    }
     let report = run(&Options {
-        rounds: cli.rounds,
+        rounds: cli.rounds.unwrap_or(15),
         packets: cli.packets,
         flows: cli.flows,
         services: cli.services,
@@ -55,11 +71,15 @@ fn bench(cli: &Cli) -> Result<()> {
         flips: cli.flips,
         filter: cli.filter.clone(),
     })?;
+    print(cli.json, &report, || report.table())
+}
+
+fn print(json: bool, report: &impl Serialize, table: impl FnOnce() -> String) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    if cli.json {
-        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    if json {
+        writeln!(out, "{}", serde_json::to_string(report)?)?;
     } else {
-        writeln!(out, "\n{}", report.table())?;
+        writeln!(out, "\n{}", table())?;
     }
     Ok(())
 }
