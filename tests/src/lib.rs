@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod fuzz;
 pub mod kill;
 pub mod lab;
 pub mod model;

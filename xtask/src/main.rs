@@ -1,9 +1,10 @@
-//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `kernels`, `model`, `demo`, `soak` and
-//! `bench`. Each one makes the machine ready first when something is missing.
+//! The commands of a developer: `cargo xtask setup`, `build`, `test`, `kernels`, `fuzz`, `model`, `demo`, `soak`
+//! and `bench`. Each one makes the machine ready first when something is missing.
 #![forbid(unsafe_code)]
 
 mod apt;
 mod build;
+mod fuzz;
 mod kernels;
 mod machine;
 mod packages;
@@ -44,6 +45,8 @@ enum Command {
     Test(test::Options),
     /// Run the packet cases in other kernels, in virtual machines.
     Kernels(kernels::Options),
+    /// Look for a packet that breaks a rule, on the host, or that host and kernel disagree on.
+    Fuzz(fuzz::Options),
     /// Search the model of the promise as deep as one likes, with progress: `--depth N`, `--threads N`.
     Model(program::Options),
     /// Flip real traffic in namespaces of its own, and watch; `--json` ends with a summary for programs.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Build => build::command(),
         Command::Test(options) => test::command(&options),
         Command::Kernels(options) => kernels::command(&options),
+        Command::Fuzz(options) => fuzz::command(&options),
         Command::Model(options) => program::command("model", Goal::Build, &options),
         Command::Demo(options) => program::command("demo", Goal::Run, &options),
         Command::Soak(options) => program::command("soak", Goal::Run, &options),

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::kernels::Selection;
 use crate::plan::Goal;
 use crate::tally::{Counter, Tally};
-use crate::{build, kernels, run, setup};
+use crate::{build, fuzz, kernels, run, setup};
 
 /// What to run.
 #[derive(Args)]
@@ -34,16 +34,21 @@ enum Step {
     Lint,
     /// Tests that need no privilege.
     Host,
+    /// Packets that libFuzzer makes up, on the host.
+    Fuzz,
     /// Tests in this kernel: packets through the loaded program, namespaces, real servers.
     Kernel,
     /// Tests in other kernels, in virtual machines: what `cargo xtask kernels --quick` runs.
     Kernels,
 }
 
-const STEPS: [Step; 5] = [Step::Format, Step::Lint, Step::Host, Step::Kernel, Step::Kernels];
+const STEPS: [Step; 6] = [Step::Format, Step::Lint, Step::Host, Step::Fuzz, Step::Kernel, Step::Kernels];
 
 /// The tests of this package go through the kernel and share it, so they run one by one.
 const KERNEL_TESTS: &str = "bg-tests";
+
+/// Packets are made up for so long; `cargo xtask fuzz` goes on.
+const FUZZ_SECONDS: u64 = 10;
 
 /// Runs the steps; exit code 0 only when something ran and nothing failed.
 pub(crate) fn command(options: &Options) -> Result<u8> {
@@ -83,7 +88,8 @@ pub(crate) fn command(options: &Options) -> Result<u8> {
 
 impl Options {
     fn includes(&self, step: Step) -> bool {
-        let narrowed = self.filter.is_some() && matches!(step, Step::Format | Step::Lint | Step::Kernels);
+        let narrowed =
+            self.filter.is_some() && matches!(step, Step::Format | Step::Lint | Step::Fuzz | Step::Kernels);
         if self.only.is_empty() { !narrowed } else { self.only.contains(&step) }
     }
 }
@@ -94,6 +100,7 @@ impl Step {
             Self::Format => "format",
             Self::Lint => "lint",
             Self::Host => "host",
+            Self::Fuzz => "fuzz",
             Self::Kernel => "kernel",
             Self::Kernels => "kernels",
         }
@@ -104,6 +111,7 @@ impl Step {
             Self::Format => "format: cargo fmt",
             Self::Lint => "lint: cargo clippy",
             Self::Host => "host: tests that need no privilege",
+            Self::Fuzz => "fuzz: packets that libFuzzer makes up, on the host",
             Self::Kernel => "kernel: tests in this kernel, one by one",
             Self::Kernels => "kernels: tests in other kernels, in virtual machines",
         }
@@ -117,6 +125,10 @@ impl Step {
                 check(&["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"])
             }
             Self::Host => tests(&["--workspace", "--exclude", KERNEL_TESTS], &[], options),
+            Self::Fuzz => {
+                let right = fuzz::host(FUZZ_SECONDS, None)?.right;
+                Ok((Tally::one(right), right))
+            }
             Self::Kernel => {
                 // They start the real bgd and bgctl, which cargo does not build for another package's tests.
                 if let Err(error) = build::binaries(&["--package", "bg-userspace", "--package", KERNEL_TESTS])

@@ -88,6 +88,23 @@ impl Kernel {
         Ok(())
     }
 
+    /// Remembers no fragmented packet any more.
+    pub(super) fn forget_fragments(&mut self) -> Result<()> {
+        let keys: Vec<_> = self.fragments.keys().collect::<Result<_, _>>().context("read FRAGMENTS")?;
+        keys.iter().try_for_each(|key| self.fragments.remove(key).context("clear FRAGMENTS"))
+    }
+
+    /// Gives back what answers to clients have cost.
+    pub(super) fn forgive_answers(&mut self) -> Result<()> {
+        let map = self.bare.ebpf.map_mut("ANSWERS").context("no map ANSWERS")?;
+        let mut map: PerCpuArray<_, [u32; 2]> = map.try_into()?;
+        for kind in 0..2 {
+            let spent: Vec<_> = map.get(&kind, 0)?.iter().map(|_| [0; 2]).collect();
+            map.set(kind, spent.try_into()?, 0).context("write ANSWERS")?;
+        }
+        Ok(())
+    }
+
     /// The mapped maps.
     pub const fn maps(&self) -> &Maps {
         &self.bare.maps

@@ -5,6 +5,7 @@
 //! between them an agent switches, seals, clears and rotates. All of it follows from one seed.
 
 mod agent;
+mod cases;
 mod connection;
 mod devices;
 mod difference;
@@ -26,7 +27,7 @@ pub mod world;
 
 pub use difference::Difference;
 pub use kernel::Kernel;
-pub use pair::{Pair, Sent};
+pub use pair::{Packet, Pair, Sent};
 pub use plan::{Plan, run};
 pub use random::Random;
 pub use stress::{Seen, stress};

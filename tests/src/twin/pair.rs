@@ -162,6 +162,11 @@ impl<'n> Pair<'n> {
         self.last.push_back(what);
     }
 
+    /// What happened so far has no more to do with what comes.
+    pub(super) fn forget(&mut self) {
+        self.last.clear();
+    }
+
     /// Gives the program the host's `NODE`.
     pub(super) fn give_node(&self) {
         self.kernel.maps().node.put(0, super::kernel::copy_of_node(&self.host.tables.node));
