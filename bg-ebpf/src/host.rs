@@ -16,7 +16,7 @@ use bg_common::service::{Directory, PROBES, place};
 use bg_common::stage::Stage;
 use bg_common::tables::{Line, Tables};
 
-use crate::kernel::{Answer, Kernel, Note, Query, Spent};
+use crate::kernel::{Answer, Kernel, Note, Query, Spent, Version};
 use crate::packet::{Frame, Packet};
 use crate::verdict::Action;
 use crate::{answer, encap, fragment, icmp, path, refuse};
@@ -311,11 +311,21 @@ impl Kernel for Host {
 
     fn route(&self, query: &Query) -> Answer {
         self.queries.borrow_mut().push(*query);
+        if query.version == Version::V6 && (stays(&query.source) || stays(&query.destination)) {
+            return Answer::Local;
+        }
         self.routes
             .iter()
             .find(|(prefix, length, _)| covers(prefix, *length, &query.destination))
             .map_or(Answer::Nowhere, |route| route.2)
     }
+}
+
+/// Whether the kernel forwards nothing from or to an address of IPv6 (`rt6_need_strict`): it is multicast,
+/// link-local or the loopback.
+fn stays(address: &Address) -> bool {
+    let [first, second, ..] = address.0;
+    first == 0xff || first == 0xfe && second & 0xc0 == 0x80 || u128::from_be_bytes(address.0) == 1
 }
 
 /// Whether an address has a prefix of this length.
