@@ -1,6 +1,6 @@
 //! What fuzzing begins with: a case for each kind of packet and each end that a packet can come to.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bg_fuzz::{Act, Step};
 
@@ -40,6 +40,8 @@ const NODE: SocketAddr = at(10, 0, 0, 1, 40_000);
 /// Nobody that a packet could be sent to.
 const NOWHERE: SocketAddr = at(100, 64, 9, 9, 40_000);
 const ROUTER: SocketAddr = at(198, 51, 100, 9, 0);
+/// A router that is known on its link only, over IPv6.
+const LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 /// All of them, each over IPv4 and over IPv6.
 pub fn seeds() -> Vec<Seed> {
@@ -87,7 +89,11 @@ impl Part {
             }
             Self::Segment(device, segment) => (*device, version(segment).bytes()),
             Self::Message { device, from, to, ttl, about } => {
-                let address = |address: IpAddr| if over_v6 { v6_ip(address) } else { address };
+                let address = |address: IpAddr| match address {
+                    LINK_LOCAL if !over_v6 => ROUTER.ip(),
+                    address if over_v6 => v6_ip(address),
+                    address => address,
+                };
                 let (kind, quote) = match (about, over_v6) {
                     (None, false) => (8, vec![7; 24]),
                     (None, true) => (128, vec![7; 24]),
@@ -334,6 +340,13 @@ fn errors() -> Vec<Case> {
         ttl,
         about: Some((segment, length)),
     };
+    let from_the_link = Part::Message {
+        device: WAN,
+        from: LINK_LOCAL,
+        to: WEB.ip(),
+        ttl: 64,
+        about: Some((tcp(WEB, CLIENT), 8)),
+    };
     let about_request = |segment: Segment, length, ttl| Part::Message {
         device: LAN,
         from: BACKENDS[0].ip(),
@@ -347,6 +360,7 @@ fn errors() -> Vec<Case> {
             vec![about_reply(tcp(WEB, CLIENT), 1000, 64), about_reply(tcp(WEB, CLIENT), 8, 64)],
         ),
         ("error-about-datagram", vec![about_reply(udp(tcp(WEB, CLIENT)), 1000, 64)]),
+        ("error-from-the-link", vec![from_the_link]),
         ("error-short", vec![about_reply(tcp(WEB, CLIENT), 3, 64), about_reply(tcp(WEB, CLIENT), 17, 64)]),
         (
             "error-hops",
