@@ -88,7 +88,7 @@ pub(crate) fn enter<K: Kernel>(
 #[inline(always)]
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     let ingress = packet.interface();
-    let arrival = Arrival { kernel, ingress, bytes: packet.frame().len() as u64 };
+    let arrival = Arrival { kernel, ingress, bytes: Cell::new(packet.frame().len() as u64) };
     match wrap(&arrival, packet) {
         Err(outcome) if outcome.reason == Reason::FragmentationNeeded => answer::enter(kernel, outcome),
         Ok(outcome) | Err(outcome) => verdict::conclude(kernel, ingress, arrival.bytes.get(), outcome),
@@ -153,7 +153,14 @@ fn around<O: Outer, K: Kernel, P: Packet>(
     put::<O, P>(packet, (macs, tags), hop, &inner, &around).ok_or(Reason::Failed)?;
     if !about_a_reply {
         let Note { service, opens, overflow, .. } = *note;
-        verdict::forwarded(kernel, service, backend.environment, arrival.bytes.get(), opens != 0, overflow != 0);
+        verdict::forwarded(
+            kernel,
+            service,
+            backend.environment,
+            arrival.bytes.get(),
+            opens != 0,
+            overflow != 0,
+        );
     }
     let Some(hop) = hop else { return Err(Reason::ForwardedByKernel.into()) };
     let reason = if about_a_reply { Reason::ErrorForwarded } else { Reason::Encapsulated };

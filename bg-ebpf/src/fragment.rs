@@ -81,10 +81,12 @@ fn key<I: Ip>(ip: &I, id: u32, protocol: u8) -> FragmentKey {
 /// [`bg_common::stage::Stage::Fragment`].
 #[inline(always)]
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    path::arrive(kernel, packet, |arrival, link| match link.ethertype {
-        IPV4 => arrival.end(later::<Ipv4Hdr, K>(arrival, link)),
-        _ => arrival.end(later::<Ipv6Hdr, K>(arrival, link)),
-    })
+    let (arrival, link) = path::arrive(kernel, packet);
+    match link {
+        Some(link) if link.ethertype == IPV4 => arrival.end(later::<Ipv4Hdr, K>(&arrival, link)),
+        Some(link) => arrival.end(later::<Ipv6Hdr, K>(&arrival, link)),
+        None => arrival.end(Err(Reason::OtherProtocol.into())),
+    }
 }
 
 /// A later fragment.

@@ -2,8 +2,6 @@
 //! it is led to the backend that sent the reply, and speaks of that backend's address. An error about a request comes
 //! from behind the node and speaks of a backend: it goes to the client, and speaks of the VIP (RFC 5508, 4.2).
 
-use core::cell::Cell;
-
 use bg_common::abi::{Address, Endpoint, Service, entry, mode};
 use bg_common::decide::{self, Route};
 use bg_common::reason::Reason;
@@ -16,8 +14,8 @@ use crate::ip::Ip;
 use crate::kernel::{Answer, Kernel};
 use crate::ours;
 use crate::packet::{Field as _, Frame, Macs, Packet};
-use crate::parse::{self, IPV4, Link, Shape, TCP, UDP};
-use crate::path::{Arrival, End, direct, way};
+use crate::parse::{IPV4, Link, Shape, TCP, UDP};
+use crate::path::{self, Arrival, End, direct, way};
 use crate::verdict::{Action, Outcome};
 
 /// What differs between ICMP and ICMP for IPv6.
@@ -65,10 +63,8 @@ struct Quoted<'p, I> {
 /// [`bg_common::stage::Stage::Icmp`].
 #[inline(always)]
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    let ingress = packet.interface();
-    let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
-    match parse::link(frame) {
+    let (arrival, link) = path::arrive(kernel, packet);
+    match link {
         Some(link) if link.ethertype == IPV4 => arrival.end(receive::<Ipv4Hdr, K>(&arrival, link)),
         Some(link) => arrival.end(receive::<Ipv6Hdr, K>(&arrival, link)),
         None => arrival.end(Err(Reason::OtherProtocol.into())),

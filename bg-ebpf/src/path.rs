@@ -27,32 +27,33 @@ use crate::{answer, encap, fragment};
 /// Takes a packet as it arrived, rewrites it if it is for us, and says what to do with it.
 #[inline(always)]
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    arrive(kernel, packet, |arrival, link| match link.ethertype {
-        IPV4 => arrival.end(receive::<Ipv4Hdr, TcpHdr, K, false>(arrival, link)),
-        IPV6 => Action::Enter(Stage::V6),
+    let (arrival, link) = arrive(kernel, packet);
+    match link {
+        Some(link) if link.ethertype == IPV4 => {
+            arrival.end(receive::<Ipv4Hdr, TcpHdr, K, false>(&arrival, link))
+        }
+        Some(link) if link.ethertype == IPV6 => Action::Enter(Stage::V6),
         _ => arrival.end(Err(Reason::OtherProtocol.into())),
-    })
+    }
 }
 
 /// [`Stage::V6`].
 #[inline(always)]
 pub fn run_v6<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    arrive(kernel, packet, |arrival, link| arrival.end(receive::<Ipv6Hdr, TcpHdr, K, false>(arrival, link)))
+    v6::<K, P, false>(kernel, packet)
 }
 
 /// [`Stage::Udp`].
 #[inline(always)]
 pub fn run_udp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    either::<UdpHdr, K, P, false>(kernel, packet)
+    udp::<K, P, false>(kernel, packet)
 }
 
 /// [`Stage::FirstTcp`].
 #[inline(always)]
 pub fn run_first_tcp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    let ingress = packet.interface();
-    let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
-    match parse::link(frame) {
+    let (arrival, link) = arrive(kernel, packet);
+    match link {
         Some(link) if link.ethertype == IPV4 => {
             arrival.end(receive::<Ipv4Hdr, TcpHdr, K, true>(&arrival, link))
         }
@@ -63,47 +64,45 @@ pub fn run_first_tcp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action
 /// [`Stage::FirstV6`].
 #[inline(always)]
 pub fn run_first_v6<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    let ingress = packet.interface();
-    let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
-    match parse::link(frame) {
-        Some(link) => arrival.end(receive::<Ipv6Hdr, TcpHdr, K, true>(&arrival, link)),
-        None => arrival.end(Err(Reason::OtherProtocol.into())),
-    }
+    v6::<K, P, true>(kernel, packet)
 }
 
 /// [`Stage::FirstUdp`].
 #[inline(always)]
 pub fn run_first_udp<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
-    either::<UdpHdr, K, P, true>(kernel, packet)
+    udp::<K, P, true>(kernel, packet)
 }
 
-/// Without [`arrive`], because a closure is a function with a stack frame of its own, as in the stages above.
 #[inline(always)]
-fn either<T: Transport, K: Kernel, P: Packet, const FIRST: bool>(kernel: &K, packet: &mut P) -> Action {
-    let ingress = packet.interface();
-    let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
-    match parse::link(frame) {
-        Some(link) if link.ethertype == IPV4 => arrival.end(receive::<Ipv4Hdr, T, K, FIRST>(&arrival, link)),
-        Some(link) => arrival.end(receive::<Ipv6Hdr, T, K, FIRST>(&arrival, link)),
+fn v6<K: Kernel, P: Packet, const FIRST: bool>(kernel: &K, packet: &mut P) -> Action {
+    let (arrival, link) = arrive(kernel, packet);
+    let Some(link) = link else { return arrival.end(Err(Reason::OtherProtocol.into())) };
+    arrival.end(receive::<Ipv6Hdr, TcpHdr, K, FIRST>(&arrival, link))
+}
+
+#[inline(always)]
+fn udp<K: Kernel, P: Packet, const FIRST: bool>(kernel: &K, packet: &mut P) -> Action {
+    let (arrival, link) = arrive(kernel, packet);
+    match link {
+        Some(link) if link.ethertype == IPV4 => {
+            arrival.end(receive::<Ipv4Hdr, UdpHdr, K, FIRST>(&arrival, link))
+        }
+        Some(link) => arrival.end(receive::<Ipv6Hdr, UdpHdr, K, FIRST>(&arrival, link)),
         None => arrival.end(Err(Reason::OtherProtocol.into())),
     }
 }
 
+/// Begins with a packet. It takes no function of what comes next: a closure is not inlined by force, and a frame of
+/// its own is stack that older verifiers count twice.
 #[inline(always)]
-pub(crate) fn arrive<'p, K: Kernel, P: Packet>(
-    kernel: &K,
+pub(crate) fn arrive<'k, 'p, K: Kernel, P: Packet>(
+    kernel: &'k K,
     packet: &'p mut P,
-    with: impl FnOnce(&Arrival<'_, K>, Link<'p>) -> Action,
-) -> Action {
+) -> (Arrival<'k, K>, Option<Link<'p>>) {
     let ingress = packet.interface();
     let frame = packet.frame();
-    let arrival = Arrival { kernel, ingress, bytes: Cell::new(frame.len() as u64) };
-    match parse::link(frame) {
-        Some(link) => with(&arrival, link),
-        None => arrival.end(Err(Reason::OtherProtocol.into())),
-    }
+    let bytes = Cell::new(frame.len() as u64);
+    (Arrival { kernel, ingress, bytes }, parse::link(frame))
 }
 
 /// A packet's circumstances.
@@ -279,7 +278,14 @@ fn forward<I: Ip, T: Transport, K: Kernel, const FIRST: bool>(
     };
     if service.direct() {
         let outcome = direct(macs, hop)?;
-        verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes.get(), opens, route.overflow);
+        verdict::forwarded(
+            kernel,
+            service.id,
+            backend.environment,
+            arrival.bytes.get(),
+            opens,
+            route.overflow,
+        );
         return Ok(outcome);
     }
     verdict::forwarded(kernel, service.id, backend.environment, arrival.bytes.get(), opens, route.overflow);
