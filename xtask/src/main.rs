@@ -43,7 +43,7 @@ enum Command {
     Build,
     /// Run every check and test; the kernel tests need root.
     Test(test::Options),
-    /// Run the packet cases in other kernels, in virtual machines.
+    /// Run the packet cases, a flip under traffic and an agent's death in other kernels, in virtual machines.
     Kernels(kernels::Options),
     /// Look for a packet that breaks a rule, on the host, or that host and kernel disagree on.
     Fuzz(fuzz::Options),

@@ -44,6 +44,8 @@ pub struct Settings {
     pub by_source: bool,
     /// How many pins there is room for; the agent's default if absent.
     pub pins: Option<u32>,
+    /// Whether all tables are small, for a machine that is slow to look through them.
+    pub small_tables: bool,
     /// How long a silent connection keeps its pin; the agent's default if absent.
     pub idle_timeout: Option<String>,
     /// How long a SYN is remembered.
@@ -67,6 +69,7 @@ impl Default for Settings {
             plain: false,
             by_source: false,
             pins: None,
+            small_tables: false,
             idle_timeout: None,
             syn_lifetime: "2s".into(),
             idle_horizon: "5s".into(),
@@ -148,8 +151,15 @@ ring_entries = 65536
         state = topology.workdir.join(format!("state{suffix}")).display(),
         socket = topology.workdir.join(format!("bgd{suffix}.sock")).display(),
         lifetime = settings.syn_lifetime,
-        room = settings.pins.map_or(String::new(), |pins| format!("pins = {pins}\n")),
+        room = room(settings),
     )
+}
+
+fn room(settings: &Settings) -> String {
+    if settings.small_tables {
+        return "pins = 4096\ncensus = 4096\nsyn_memory = 65536\n".to_owned();
+    }
+    settings.pins.map_or(String::new(), |pins| format!("pins = {pins}\n"))
 }
 
 /// How the backends of a service are probed.

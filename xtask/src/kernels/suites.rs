@@ -21,7 +21,11 @@ pub(super) struct Suite {
 }
 
 /// The test programs, in the order in which they run.
-const SUITES: [Suite; 2] = [Suite { name: "verifier", quick: true }, Suite { name: "packets", quick: true }];
+const SUITES: [Suite; 3] = [
+    Suite { name: "verifier", quick: true },
+    Suite { name: "packets", quick: true },
+    Suite { name: "netns_kernels", quick: false },
+];
 
 /// Where the test programs are in the machine.
 pub(super) const TESTS: &str = "/tests";
