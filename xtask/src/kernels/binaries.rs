@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::archive::Archive;
 use super::files::{add_libraries, add_program};
 use super::parts::{self, Cache};
-use super::suites::{self, APPLETS, PROGRAMS, Selection, TESTS};
+use super::suites::{self, APPLETS, PROGRAMS, SUITES, TESTS};
 use crate::machine::find_program;
 use crate::{build, run};
 
@@ -34,7 +34,7 @@ pub(super) struct Binaries {
 
 impl Binaries {
     /// Builds the programs, and puts everything together.
-    pub(super) fn build(cache: &Cache, selection: Selection) -> Result<Self> {
+    pub(super) fn build(cache: &Cache) -> Result<Self> {
         fs::create_dir_all(cache.path()).with_context(|| format!("make {}", cache.path().display()))?;
         remove_old(cache.path())?;
         let scratch = tempfile::Builder::new()
@@ -49,7 +49,7 @@ impl Binaries {
             let stripped = strip(&target.join("debug").join(name), scratch.path())?;
             add_program(&mut archive, &mut libraries, &stripped, &format!("{PROGRAMS}/{name}"))?;
         }
-        for (name, program) in tests(selection)? {
+        for (name, program) in tests()? {
             let stripped = strip(&program, scratch.path())?;
             add_program(&mut archive, &mut libraries, &stripped, &format!("{TESTS}/{name}"))?;
         }
@@ -69,7 +69,7 @@ impl Binaries {
         archive.link("/var/run", "/run");
         // The kernel opens it for the first process.
         archive.device("/dev/console", (5, 1));
-        archive.file("/init", suites::script(selection).as_bytes());
+        archive.file("/init", suites::script().as_bytes());
         Ok(Self { archive, scratch })
     }
 }
@@ -85,13 +85,11 @@ fn build_started() -> Result<()> {
 }
 
 /// The test programs by name, built.
-fn tests(selection: Selection) -> Result<Vec<(&'static str, PathBuf)>> {
+fn tests() -> Result<Vec<(&'static str, PathBuf)>> {
     let mut cargo = build::cargo();
     cargo.args(["test", "--no-run", "--locked", "--package", "bg-tests"]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
-    for suite in suites::of(selection) {
-        cargo.args(["--test", suite.name]);
-    }
+    cargo.args(SUITES.iter().flat_map(|name| ["--test", name]));
     let mut said = Vec::new();
     let status = run::shown_to(cargo.stderr(Stdio::inherit()), &mut |bytes| said.extend_from_slice(bytes))?;
     if !status.success() {
@@ -99,11 +97,12 @@ fn tests(selection: Selection) -> Result<Vec<(&'static str, PathBuf)>> {
     }
     let said = String::from_utf8_lossy(&said);
     let built: Vec<_> = said.lines().filter_map(executable).collect();
-    suites::of(selection)
+    SUITES
+        .iter()
         .map(|suite| {
-            let found = built.iter().find(|(name, _)| name == suite.name);
-            let (_, path) = found.with_context(|| format!("cargo built no test program {}", suite.name))?;
-            Ok((suite.name, path.clone()))
+            let found = built.iter().find(|(name, _)| name == suite);
+            let (_, path) = found.with_context(|| format!("cargo built no test program {suite}"))?;
+            Ok((*suite, path.clone()))
         })
         .collect()
 }

@@ -3,29 +3,8 @@
 
 use std::fmt::Write as _;
 
-/// How much runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Selection {
-    /// What `cargo xtask test` has the time for.
-    Quick,
-    /// All of it.
-    Whole,
-}
-
-/// A test program.
-pub(super) struct Suite {
-    /// Its name.
-    pub(super) name: &'static str,
-    /// Whether it is in the quick selection.
-    quick: bool,
-}
-
 /// The test programs, in the order in which they run.
-const SUITES: [Suite; 3] = [
-    Suite { name: "verifier", quick: true },
-    Suite { name: "packets", quick: true },
-    Suite { name: "netns_kernels", quick: false },
-];
+pub(super) const SUITES: [&str; 3] = ["verifier", "packets", "netns_kernels"];
 
 /// Where the test programs are in the machine.
 pub(super) const TESTS: &str = "/tests";
@@ -36,14 +15,9 @@ pub(super) const MODULE: &str = "/lib/veth.ko";
 /// What busybox is called, of its many names. Not `ip`, which has another program.
 pub(super) const APPLETS: [&str; 8] = ["sh", "mount", "mkdir", "insmod", "poweroff", "uname", "sleep", "cat"];
 
-/// The suites of a selection.
-pub(super) fn of(selection: Selection) -> impl Iterator<Item = &'static Suite> {
-    SUITES.iter().filter(move |suite| selection == Selection::Whole || suite.quick)
-}
-
 /// The first process of the machine. It says on the second serial line what begins, what the tests print, and what
 /// ends and how; the first is the kernel's own.
-pub(super) fn script(selection: Selection) -> String {
+pub(super) fn script() -> String {
     let mut script = format!(
         "#!/bin/sh\n\
          export PATH=/bin HOME=/ TMPDIR=/tmp BLUEGREEN_BIN_DIR={PROGRAMS}\n\
@@ -57,10 +31,9 @@ pub(super) fn script(selection: Selection) -> String {
          ulimit -n 16384\n\
          insmod {MODULE}\n\
          ip link set lo up\n\
-         echo \"@kernel $(uname -r)\"\n"
+         echo \"@kernel $(uname -r) $(uname -v)\"\n"
     );
-    for suite in of(selection) {
-        let name = suite.name;
+    for name in SUITES {
         writeln!(script, "echo '@begin {name}'; {TESTS}/{name} --test-threads=1; echo \"@end {name} $?\"")
             .expect("a string takes everything");
     }
