@@ -1,10 +1,12 @@
-//! How much of the kernel's patience the programs take.
+//! What the programs ask of the kernel: its patience, and that it has what they use.
 #![forbid(unsafe_code)]
 
 use aya::EbpfLoader;
+use aya::maps::MapType;
 use aya::programs::Xdp;
+use aya::sys::BpfHelper;
 use bg_common::stage::Stage;
-use bg_userspace::datapath::{PROGRAM, prepare};
+use bg_userspace::datapath::{NEEDS, Need, PROGRAM, lacking, prepare};
 
 /// The verifier gives up at a million instructions (`BPF_COMPLEXITY_LIMIT_INSNS` in `include/linux/bpf.h`),
 /// and other kernels count otherwise.
@@ -17,9 +19,22 @@ fn the_verifier_has_patience_left() {
     let stages = Stage::ALL.iter().map(|stage| stage.name());
     for name in stages.chain(["bluegreen"]) {
         let program: &mut Xdp = ebpf.program_mut(name).expect("it has it").try_into().expect("of XDP");
-        let looked_at = program.info().expect("what the kernel knows of it").verified_instruction_count();
-        let looked_at = looked_at.expect("kernels tell since 5.16");
+        let info = program.info().expect("what the kernel knows of it");
+        assert_ne!(info.size_jitted(), 0, "the kernel interprets {name}");
+        let looked_at = info.verified_instruction_count().expect("kernels tell since 5.16");
         eprintln!("{name}: {looked_at} instructions");
         assert!(looked_at < ROOM, "the verifier looked at {looked_at} instructions of {name}");
     }
+}
+
+#[test]
+fn what_a_kernel_lacks_is_found_by_trying_it() {
+    assert_eq!(lacking(&NEEDS), "");
+    // A helper that is not for XDP, and a map that is made in another way than by itself.
+    let others = [
+        Need::Helper(BpfHelper::BPF_FUNC_get_stackid, "bpf_get_stackid"),
+        Need::Map(MapType::Unspecified, "no map"),
+        Need::Xdp,
+    ];
+    assert_eq!(lacking(&others), "bpf_get_stackid, no map");
 }

@@ -122,6 +122,16 @@ pub enum Error {
         /// Why not.
         source: Source,
     },
+    /// The kernel refused the program, and lacks something that it needs.
+    #[error(
+        "this kernel lacks {what}, which bgd cannot do without: {source}\n  help: Debian's kernels have it from 6.1 on; where the kernel has it, a filter of system calls, of a container perhaps, is in the way"
+    )]
+    Lacks {
+        /// What is missing.
+        what: String,
+        /// What the kernel said.
+        source: Source,
+    },
     /// The kernel refused the program.
     #[error("the kernel refused the program: {0}")]
     Program(#[source] Source),

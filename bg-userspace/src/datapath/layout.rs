@@ -17,7 +17,8 @@ const LRU_HASH: u32 = 9;
 const LPM_TRIE: u32 = 11;
 const ARRAY_OF_MAPS: u32 = 12;
 
-const MMAPABLE: u32 = 1 << 10;
+/// `BPF_F_MMAPABLE`.
+pub(super) const MMAPABLE: u32 = 1 << 10;
 const NO_PREALLOC: u32 = 1;
 
 /// One map.

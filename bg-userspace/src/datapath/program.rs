@@ -6,7 +6,7 @@ use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 
 use super::layout::Sizes;
-use super::{Error, stages};
+use super::{Error, features, stages};
 
 /// The kernel program, an ELF object for the BPF target.
 pub static PROGRAM: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bluegreen"));
@@ -30,14 +30,20 @@ pub(super) fn load(sizes: &Sizes, directory: &Path) -> Result<Ebpf, Error> {
         if source.to_string().contains("Operation not permitted") {
             Error::Rights("the kernel does not permit loading the program")
         } else {
-            Error::Program(source)
+            match features::lacking(&features::NEEDS) {
+                what if what.is_empty() => Error::Program(source),
+                what => Error::Lacks { what, source },
+            }
         }
     })
 }
 
+/// The name of the entry point.
+pub(super) const ENTRY: &str = "bluegreen";
+
 /// The entry point.
 pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Box<dyn std::error::Error + Send + Sync>> {
-    named(ebpf, "bluegreen")
+    named(ebpf, ENTRY)
 }
 
 /// One of the object's programs.

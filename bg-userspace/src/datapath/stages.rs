@@ -8,6 +8,7 @@ use aya::Ebpf;
 use aya::maps::{Map, ProgramArray};
 use aya::programs::Xdp;
 use bg_common::stage::Stage;
+use tracing::warn;
 
 use super::bpffs::PinDirectory;
 use super::{Error, program};
@@ -26,8 +27,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 pub fn prepare(ebpf: &mut Ebpf) -> Result<&mut Xdp, Source> {
     let mut loaded = Vec::new();
     for &stage in Stage::ALL {
-        let program = program::named(ebpf, stage.name())?;
-        program.load()?;
+        let program = verified(ebpf, stage.name())?;
         loaded.push((stage, program.fd()?.try_clone()?));
     }
     let mut stages: ProgramArray<_> =
@@ -35,9 +35,20 @@ pub fn prepare(ebpf: &mut Ebpf) -> Result<&mut Xdp, Source> {
     for (stage, program) in loaded {
         stages.set(stage as u32, &program, 0)?;
     }
-    let entry = program::program(ebpf)?;
-    entry.load()?;
-    Ok(entry)
+    verified(ebpf, program::ENTRY)
+}
+
+/// Has the kernel verify one program.
+fn verified<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Source> {
+    let program = program::named(ebpf, name)?;
+    program.load().map_err(|error| format!("`{name}`: {error}"))?;
+    if program.info()?.size_jitted() == 0 {
+        warn!(
+            name,
+            "the kernel interprets this program, so that each packet costs several times as much: `sysctl -w net.core.bpf_jit_enable=1` and a new start of bgd mend it, if the kernel was built with its compiler (CONFIG_BPF_JIT)"
+        );
+    }
+    Ok(program)
 }
 
 /// Pins the map of a prepared program's stages. It is not in use yet.

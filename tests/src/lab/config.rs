@@ -44,8 +44,8 @@ pub struct Settings {
     pub by_source: bool,
     /// How many pins there is room for; the agent's default if absent.
     pub pins: Option<u32>,
-    /// Whether all tables are small, for a machine that is slow to look through them.
-    pub small_tables: bool,
+    /// Whether all tables are small, for a machine that is slow to look through them, and health checks patient.
+    pub slow_machine: bool,
     /// How long a silent connection keeps its pin; the agent's default if absent.
     pub idle_timeout: Option<String>,
     /// How long a SYN is remembered.
@@ -69,7 +69,7 @@ impl Default for Settings {
             plain: false,
             by_source: false,
             pins: None,
-            small_tables: false,
+            slow_machine: false,
             idle_timeout: None,
             syn_lifetime: "2s".into(),
             idle_horizon: "5s".into(),
@@ -156,8 +156,8 @@ ring_entries = 65536
 }
 
 fn room(settings: &Settings) -> String {
-    if settings.small_tables {
-        return "pins = 4096\ncensus = 4096\nsyn_memory = 65536\n".to_owned();
+    if settings.slow_machine {
+        return "pins = 4096\ncensus = 4096\nsyn_memory = \"64KiB\"\n".to_owned();
     }
     settings.pins.map_or(String::new(), |pins| format!("pins = {pins}\n"))
 }
@@ -187,6 +187,7 @@ fn service(
         });
         format!("{} = {:?}", word(environment), addresses.collect::<Vec<_>>())
     };
+    let (interval, timeout) = if settings.slow_machine { ("2s", "1900ms") } else { ("300ms", "250ms") };
     let kind = match probes {
         Probes::Tcp => "kind = \"tcp\"".to_owned(),
         Probes::Http { port, paths } => format!("kind = \"http\"\npaths = {paths}\nport = {port}"),
@@ -200,8 +201,8 @@ ring_size = 1021
 {green}
 [deployments.{DEPLOYMENT}.services.{name}.health]
 {kind}
-interval = \"300ms\"
-timeout = \"250ms\"
+interval = \"{interval}\"
+timeout = \"{timeout}\"
 rise = 1
 fall = 2
 ",

@@ -101,14 +101,22 @@ impl Stage {
     /// # Panics
     /// Unless every connection was kept and no kernel at either end has reset one since `before`.
     pub fn assert_kept(&self, loads: impl IntoIterator<Item = Load>, before: Resets) {
+        let grown = self.assert_ended_well(loads, before);
+        assert_eq!(grown, Resets::default());
+    }
+
+    /// The same but for the resets, which are returned.
+    ///
+    /// # Panics
+    /// Unless every connection was kept.
+    pub fn assert_ended_well(&self, loads: impl IntoIterator<Item = Load>, before: Resets) -> Resets {
         for load in loads {
             load.order(|orders| orders.speak = true);
             let tally = load.stop().expect("the load ends");
             assert_eq!(tally.failed(), 0, "{:?}", tally.failures());
             assert_eq!(tally.fates().kept, tally.fates().opened);
         }
-        let after = Resets::at_the_ends(&self.topology).expect("the counters are readable");
-        assert_eq!(after - before, Resets::default());
+        Resets::at_the_ends(&self.topology).expect("the counters are readable") - before
     }
 
     /// Starts stream clients: so many long-lived ones, and short ones if `churn`. Returns when the
