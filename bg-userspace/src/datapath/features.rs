@@ -93,7 +93,7 @@ mod tests {
     use crate::datapath::PROGRAM;
 
     /// The helper that an instruction calls; other calls are of the program's own functions.
-    fn helper(instruction: &bpf_insn) -> Option<u32> {
+    fn helper(instruction: bpf_insn) -> Option<u32> {
         let calls = u32::from(instruction.code) == BPF_JMP | BPF_CALL && instruction.src_reg() == 0;
         calls.then(|| u32::try_from(instruction.imm).expect("the number of a helper"))
     }
@@ -102,7 +102,8 @@ mod tests {
     fn what_is_tried_is_all_that_the_program_uses() {
         let object = aya_obj::Object::parse(PROGRAM).unwrap();
         let maps: BTreeSet<_> = object.maps.values().map(aya_obj::Map::map_type).collect();
-        let instructions = object.functions.values().flat_map(|function| &function.instructions);
+        let instructions =
+            object.functions.values().flat_map(|function| function.instructions.iter().copied());
         let helpers: BTreeSet<_> = instructions.filter_map(helper).collect();
         let tried_maps = NEEDS.iter().filter_map(|need| match need {
             Need::Map(kind, _) => Some(*kind as u32),
