@@ -16,9 +16,27 @@ use super::netlink::{Link, Netlink};
 use super::{Error, program, sysctl};
 use crate::config;
 
-/// Puts the program on an interface.
+/// The number of the one program that all these interfaces carry by their pinned links.
+pub(super) async fn carried(
+    pins: &PinDirectory,
+    netlink: &Netlink,
+    interfaces: &[String],
+) -> Result<Option<u32>, Error> {
+    let mut carried = None;
+    for interface in interfaces {
+        let link = netlink.link(interface).await?;
+        if held(&pins.link(interface), &link)?.is_none() || carried.is_some_and(|id| Some(id) != link.program)
+        {
+            return Ok(None);
+        }
+        carried = link.program;
+    }
+    Ok(carried)
+}
+
+/// Puts the program with this number on an interface.
 pub(super) async fn attach(
-    ebpf: &mut Ebpf,
+    (ebpf, number): (&mut Ebpf, u32),
     pins: &PinDirectory,
     maps: &Maps,
     netlink: &Netlink,
@@ -28,7 +46,6 @@ pub(super) async fn attach(
     let link = netlink.link(interface).await?;
     let path = pins.link(interface);
     let accept_local_set = register(maps, &link, &netlink.links().await?)?;
-    let program = program::program(ebpf).map_err(Error::Program)?;
     if let Some(pinned) = held(&path, &link)? {
         if link.native != (mode == config::XdpMode::Native) {
             return Err(Error::Mismatch {
@@ -38,12 +55,9 @@ pub(super) async fn attach(
                 help: "put the old mode back; or `bgd detach` (traffic stops) and start anew".to_owned(),
             });
         }
-        let fail = |source| attach_error(interface, mode, source);
-        let link: XdpLink =
-            FdLink::from(pinned).try_into().map_err(|e: aya::programs::links::LinkError| fail(e.into()))?;
-        let id = program.attach_to_link(link).map_err(|e| fail(e.into()))?;
-        // The pin holds the link; this handle to it is not needed any more.
-        drop(program.take_link(id).map_err(|e| fail(e.into()))?);
+        if link.program != Some(number) {
+            replace(ebpf, pinned).map_err(|e| attach_error(interface, mode, e))?;
+        }
     } else {
         if let Some(program) = link.program {
             return Err(Error::Busy { name: interface.to_owned(), program });
@@ -53,6 +67,7 @@ pub(super) async fn attach(
             config::XdpMode::Native => XdpMode::Driver,
             config::XdpMode::Generic => XdpMode::Skb,
         };
+        let program = program::program(ebpf).map_err(Error::Program)?;
         let id = program.attach_to_if_index(link.index, flags).map_err(|e| fail(e.into()))?;
         let link = program.take_link(id).map_err(|e| fail(e.into()))?;
         let link: FdLink = link.try_into().map_err(|e: aya::programs::links::LinkError| fail(e.into()))?;
@@ -61,6 +76,16 @@ pub(super) async fn attach(
     if !accept_local_set && sysctl::accept_local(interface)? {
         set_accept_local(maps, link.index, 1);
     }
+    Ok(())
+}
+
+/// Gives a pinned link the new program.
+fn replace(ebpf: &mut Ebpf, pinned: PinnedLink) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let program = program::program(ebpf)?;
+    let link: XdpLink = FdLink::from(pinned).try_into()?;
+    let id = program.attach_to_link(link)?;
+    // The pin holds the link; this handle to it is not needed any more.
+    drop(program.take_link(id)?);
     Ok(())
 }
 

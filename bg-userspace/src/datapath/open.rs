@@ -89,7 +89,14 @@ impl Datapath {
         adopted: bool,
         past: &Past<'_>,
     ) -> Result<Opened, Error> {
-        let mut ebpf = program::load(sizes, pins.path())?;
+        let mut ebpf = program::open(sizes, pins.path())?;
+        let interfaces = &config.node.interfaces;
+        let carried = attach::carried(&pins, netlink, interfaces).await?;
+        // What is there already goes on, and the kernel need not verify it again.
+        let stages = carried.and_then(|program| stages::Pinned::of(&pins, program));
+        if stages.is_none() {
+            program::load(&mut ebpf)?;
+        }
         let maps = Maps::new(&ebpf, sizes)?;
         let mut grace = Grace::new(&mut ebpf)?;
         if adopted {
@@ -106,14 +113,15 @@ impl Datapath {
         boundary::pass("installed");
         // The neighbours and routes of another day.
         maps.node().route_epoch.fetch_add(1, SeqCst);
-        let stages = stages::pin(&mut ebpf, &pins)?;
+        let stages = stages.map_or_else(|| stages::pin(&mut ebpf, &pins), Ok)?;
         boundary::pass("stages pinned");
-        for interface in &config.node.interfaces {
-            attach::attach(&mut ebpf, &pins, &maps, netlink, interface, config.node.xdp_mode).await?;
+        for interface in interfaces {
+            let program = (&mut ebpf, stages.program);
+            attach::attach(program, &pins, &maps, netlink, interface, config.node.xdp_mode).await?;
             boundary::pass("attached");
         }
         for interface in pins.links()? {
-            if !config.node.interfaces.contains(&interface) {
+            if !interfaces.contains(&interface) {
                 attach::detach(&pins, &interface)?;
             }
         }
@@ -191,7 +199,7 @@ pub async fn detach(config: &Config) -> Result<bool, Error> {
         let sizes = Sizes::new(&config.limits);
         // With maps of another shape the VIPs are not known; the program goes all the same.
         if sizes.check(pins.path()).is_ok() {
-            let ebpf = program::load(&sizes, pins.path())?;
+            let ebpf = program::open(&sizes, pins.path())?;
             let maps = Maps::new(&ebpf, &sizes)?;
             for (service, vip) in vips(&maps, &Directory::new(&maps).installed()) {
                 if maps.names.read(service.into()).is_some_and(|name| name.vip_added != 0) {

@@ -13,7 +13,8 @@ use tracing::warn;
 use super::bpffs::PinDirectory;
 use super::{Error, program};
 
-/// Maps of stages are pinned under this; the number of the program that they belong to follows.
+/// Maps of stages are pinned under this; the number of the program that they belong to follows, and which object
+/// it comes from.
 const STAGES: &str = "stages-";
 /// The map in the program.
 const MAP: &str = "STAGES";
@@ -55,19 +56,33 @@ fn verified<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Source> {
 pub(super) fn pin(ebpf: &mut Ebpf, pins: &PinDirectory) -> Result<Pinned, Error> {
     let fail = |source: Source| Error::Map { name: MAP, act: "pinning", source };
     let program = program::program(ebpf).map_err(fail)?.info().map_err(|e| fail(e.into()))?.id();
-    let path = pins.path().join(format!("{STAGES}{program}"));
+    let pinned = Pinned::new(pins, program);
     let map: Option<&Map> = ebpf.map(MAP);
-    map.ok_or_else(|| fail("it is not there".into()))?.pin(&path).map_err(|e| fail(e.into()))?;
-    Ok(Pinned(path))
+    map.ok_or_else(|| fail("it is not there".into()))?.pin(&pinned.path).map_err(|e| fail(e.into()))?;
+    Ok(pinned)
 }
 
 /// The pinned stages of the program that is to be on all interfaces.
-pub(super) struct Pinned(PathBuf);
+pub(super) struct Pinned {
+    path: PathBuf,
+    /// The program's number.
+    pub(super) program: u32,
+}
 
 impl Pinned {
+    fn new(pins: &PinDirectory, program: u32) -> Self {
+        Self { path: pins.path().join(format!("{STAGES}{program}-{}", program::mark())), program }
+    }
+
+    /// Those of a program in the kernel, if it comes from this object and not from an older or a newer one.
+    pub(super) fn of(pins: &PinDirectory, program: u32) -> Option<Self> {
+        let pinned = Self::new(pins, program);
+        pinned.path.exists().then_some(pinned)
+    }
+
     /// Removes the stages of all other programs, which no packet is in any more.
     pub(super) fn remove_others(&self, pins: &PinDirectory) -> Result<(), Error> {
-        for path in pins.pinned(STAGES)?.into_iter().filter(|path| *path != self.0) {
+        for path in pins.pinned(STAGES)?.into_iter().filter(|path| *path != self.path) {
             std::fs::remove_file(&path).map_err(|source| Error::File {
                 act: "removing pin",
                 path,
