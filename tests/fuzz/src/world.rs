@@ -98,6 +98,7 @@ pub fn host() -> Host {
                 Answer::Hop(Hop {
                     interface: DEVICES[device],
                     mtu: MTUS[device],
+                    gateway: false,
                     macs: Macs::words(mac, self::mac(device)),
                 })
             });
@@ -158,7 +159,9 @@ fn add(host: &mut Host, &(vip, port, deployment, backends): &Entry, version: fn(
             state: entry::USED,
             pad: [0; 2],
             dead: AtomicU64::new(0),
-            rest: [0; 32],
+            tunnel: Address::default(),
+            tunnel_bits: 0,
+            rest: [0; 15],
         });
         let endpoint = Endpoint {
             address: version(at),
