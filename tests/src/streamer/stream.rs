@@ -5,6 +5,7 @@ use super::load::Orders;
 use super::session::{Heard, Session, keep_alive};
 use super::tally::{End, Tally};
 use crate::lab::clock::realtime_ns;
+use rustix::net::sockopt::set_tcp_keepcnt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,9 +13,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long an answer may take. Longer than several retransmissions: a lost packet is no failure.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+/// How long an answer may take. A lost packet is no failure, and a node that starts anew verifies its programs
+/// first: the repetition that finds it there may come as late again as it was away.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 const PROBE: Duration = Duration::from_secs(2);
+/// So many without an answer end a connection, for the same reason: 80 s.
+const PROBES: u32 = 40;
 
 /// What one client does.
 #[derive(Clone, Debug)]
@@ -45,6 +49,7 @@ async fn open(plan: &Plan) -> io::Result<Session> {
     let stream = connect(plan.source, plan.target).await?;
     if plan.silent {
         keep_alive(&stream, PROBE)?;
+        set_tcp_keepcnt(&stream, PROBES)?;
     }
     Session::greet(stream, PATIENCE).await
 }
