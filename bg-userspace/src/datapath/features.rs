@@ -32,6 +32,7 @@ pub const NEEDS: [Need; 15] = [
     Need::Map(MapType::ProgramArray, "arrays of programs"),
     Need::Map(MapType::ArrayOfMaps, "arrays of maps"),
     Need::Map(MapType::LpmTrie, "tries of prefixes"),
+    Need::Map(MapType::LruHash, "tables that forget what is oldest"),
     Need::Helper(BpfHelper::BPF_FUNC_map_lookup_elem, "bpf_map_lookup_elem"),
     Need::Helper(BpfHelper::BPF_FUNC_tail_call, "bpf_tail_call"),
     Need::Helper(BpfHelper::BPF_FUNC_redirect, "bpf_redirect"),
