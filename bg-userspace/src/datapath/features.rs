@@ -24,7 +24,7 @@ pub enum Need {
 }
 
 /// All of it.
-pub const NEEDS: [Need; 15] = [
+pub const NEEDS: [Need; 16] = [
     Need::Xdp,
     Need::Map(MapType::Array, "arrays"),
     Need::MappedArray,

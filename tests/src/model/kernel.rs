@@ -97,7 +97,7 @@ impl Kernel {
         seen: &Seen,
         mut meanwhile: impl FnMut(&Xdp, &Maps, &mut Grace) -> T,
     ) -> Option<(Result<BackendId, Reason>, T)> {
-        const TRIES: u32 = 10;
+        const TRIES: u32 = 100;
         let bytes = bytes(seen);
         for _ in 0..TRIES {
             self.put(state, read);
