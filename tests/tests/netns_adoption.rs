@@ -10,11 +10,9 @@ use bg_tests::lab::fleet::PLAIN_PORT;
 use bg_tests::lab::process::run;
 use bg_tests::lab::stage::Stage;
 use bg_tests::lab::tables::forwarded;
-use bg_tests::lab::topology::Topology;
 use bg_tests::lab::witness::Resets;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -35,19 +33,6 @@ fn watch(node: &str, interfaces: usize, stop: &AtomicBool) -> u64 {
         std::thread::sleep(Duration::from_millis(5));
     }
     looks
-}
-
-/// Makes the program that is on the interfaces one of another build: an agent keeps its own.
-fn disown(topology: &Topology) {
-    let pins = topology.workdir.bpffs().join("bluegreen");
-    for version in fs::read_dir(pins).unwrap() {
-        for pin in fs::read_dir(version.unwrap().path()).unwrap().map(Result::unwrap) {
-            let name = pin.file_name().into_string().unwrap();
-            if name.starts_with("stages-") {
-                fs::rename(pin.path(), pin.path().with_file_name(format!("{name}-not"))).unwrap();
-            }
-        }
-    }
 }
 
 /// Replaces the agent: killed, told to end, or killed while the next one is still starting.
@@ -91,7 +76,7 @@ fn an_agent_that_is_replaced_loses_no_packet() {
             let arrived = counted.arrived();
             let keeps = turn % 4 == 3;
             if !keeps {
-                disown(&stage.topology);
+                stage.topology.disown_program().unwrap();
             }
             replace(&mut stage, turn);
             let (before, now) = (programs[programs.len() - 1], the_program(&stage.topology));

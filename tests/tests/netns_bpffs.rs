@@ -64,6 +64,7 @@ fn pins_made_on_the_hosts_bpffs_from_a_private_mount_namespace_stay() {
     let load = stage.load(6, true).unwrap();
     stage.kill_agent().unwrap();
     let before = stage.topology.programs().unwrap();
+    stage.topology.disown_program().unwrap();
     stage.start_agent_within("exec unshare -m \"$@\"").unwrap();
     assert_ne!(stage.topology.programs().unwrap(), before);
     stage.kill_agent().unwrap();

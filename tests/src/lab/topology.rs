@@ -150,6 +150,21 @@ impl Topology {
         Ok(links.iter().filter_map(|link| link["xdp"]["prog"]["id"].as_u64()).collect())
     }
 
+    /// Makes the program that is on the interfaces one of another build: an agent keeps its own.
+    pub fn disown_program(&self) -> Result<()> {
+        let pins = self.workdir.bpffs().join("bluegreen");
+        for version in std::fs::read_dir(pins)? {
+            for pin in std::fs::read_dir(version?.path())? {
+                let path = pin?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if name.starts_with("stages-") {
+                    std::fs::rename(&path, path.with_file_name(format!("{name}-not")))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Where connections end: the client's namespace and every backend's.
     pub fn ends(&self) -> impl Iterator<Item = &Namespace> {
         let backends = self.backends.iter().map(|backend| &backend.namespace);
