@@ -10,6 +10,7 @@ use bg_tests::lab::fleet::PLAIN_PORT;
 use bg_tests::lab::process::run;
 use bg_tests::lab::stage::Stage;
 use bg_tests::lab::tables::forwarded;
+use bg_tests::lab::topology::Topology;
 use bg_tests::lab::witness::Resets;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
