@@ -2,11 +2,14 @@
 //! this one program: its successor has another, so that no packet goes through parts of both. The kernel empties
 //! such a map when nobody holds it any more, and packets must not need the agent, so that it is pinned.
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 
 use aya::Ebpf;
 use aya::maps::{Map, ProgramArray};
-use aya::programs::Xdp;
+use aya::programs::{Program, Xdp};
 use bg_common::stage::Stage;
 use tracing::warn;
 
@@ -26,22 +29,40 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// # Errors
 /// When the kernel refuses one, or the object is not the program.
 pub fn prepare(ebpf: &mut Ebpf) -> Result<&mut Xdp, Source> {
-    let mut loaded = Vec::new();
+    verify(ebpf)?;
+    let mut verified = Vec::new();
     for &stage in Stage::ALL {
-        let program = verified(ebpf, stage.name())?;
-        loaded.push((stage, program.fd()?.try_clone()?));
+        verified.push((stage, program::named(ebpf, stage.name())?.fd()?.try_clone()?));
     }
     let mut stages: ProgramArray<_> =
         ebpf.map_mut(MAP).ok_or("the object has no map of stages")?.try_into()?;
-    for (stage, program) in loaded {
+    for (stage, program) in verified {
         stages.set(stage as u32, &program, 0)?;
     }
-    verified(ebpf, program::ENTRY)
+    program::program(ebpf)
+}
+
+/// Has the kernel verify the programs, on as many processors as there are: each takes one up to a second.
+fn verify(ebpf: &mut Ebpf) -> Result<(), Source> {
+    let programs: Vec<_> = ebpf.programs_mut().collect();
+    let workers = available_parallelism()?.get().min(programs.len());
+    let queue = Mutex::new(programs.into_iter());
+    let work = || {
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some((name, program)) = next() {
+            load(name, program)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 /// Has the kernel verify one program.
-fn verified<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Source> {
-    let program = program::named(ebpf, name)?;
+fn load(name: &str, program: &mut Program) -> Result<(), Source> {
+    let program: &mut Xdp = program.try_into()?;
     program.load().map_err(|error| format!("`{name}`: {error}"))?;
     if program.info()?.size_jitted() == 0 {
         warn!(
@@ -49,7 +70,7 @@ fn verified<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Source> {
             "the kernel interprets this program, so that each packet costs several times as much: `sysctl -w net.core.bpf_jit_enable=1` and a new start of bgd mend it, if the kernel was built with its compiler (CONFIG_BPF_JIT)"
         );
     }
-    Ok(program)
+    Ok(())
 }
 
 /// Pins the map of a prepared program's stages. It is not in use yet.
