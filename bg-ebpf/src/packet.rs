@@ -111,10 +111,12 @@ impl<'p> Frame<'p> {
         self.start += bytes & 63;
     }
 
-    /// Leaves out up to [`SKIP_FAR`] bytes, a multiple of 8; as above.
+    /// Leaves out up to [`SKIP_FAR`] bytes, a multiple of 8; as above. Returns how many, as one range.
     #[inline(always)]
-    pub fn skip_far(&mut self, bytes: usize) {
-        self.start += far(bytes);
+    pub fn skip_far(&mut self, bytes: usize) -> usize {
+        let bytes = far(bytes);
+        self.start += bytes;
+        bytes
     }
 }
 

@@ -33,11 +33,11 @@ impl Ip for Ipv6Hdr {
         if self.vcf[0] >> 4 != 6 {
             return Err(Reason::BadHeader.into());
         }
-        payload.skip_far(chain.length);
+        let length = payload.skip_far(chain.length);
         Ok(Shape {
             version: Self::VERSION,
             available: available as u32,
-            header: HEADER + chain.length as u32,
+            header: HEADER + length as u32,
             total: HEADER + u32::from(u16::from_be(self.payload_len.fetch())),
             // Nobody but its sender fragments it.
             whole: true,
