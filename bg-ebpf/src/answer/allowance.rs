@@ -20,7 +20,7 @@ pub(super) fn spend<K: Kernel>(kernel: &K, error: Error) -> bool {
     let Spent { answers, jiffies: before } = cell.get();
     // As many ticks as fill up all of it are as good as any more.
     let ticks = jiffies.wrapping_sub(before).min(RESERVE / PER_TICK);
-    let answers = answers.min(RESERVE).saturating_sub(ticks * PER_TICK);
+    let answers = answers.saturating_sub(ticks * PER_TICK);
     let enough = answers < RESERVE;
     cell.set(Spent { answers: answers + u32::from(enough), jiffies });
     enough

@@ -109,7 +109,7 @@ impl Tables {
         let mut map: HashMap<_, FragmentKey, Fragmented> = map.try_into()?;
         let entries: Vec<_> = map.iter().collect::<std::result::Result<_, _>>()?;
         for (key, value) in entries {
-            map.insert(key, Fragmented { seen: value.seen - seconds, ..value }, 0)?;
+            map.insert(key, Fragmented { seen: value.seen.wrapping_sub(seconds), ..value }, 0)?;
         }
         Ok(())
     }
