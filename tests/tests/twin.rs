@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
 use bg_common::abi::{BackendCounter, Counter};
-use bg_ebpf::kernel::Answer;
+use bg_ebpf::kernel::{Answer, Hop};
 use bg_tests::twin::{Difference, Pair, Plan, run, stress};
 use bg_userspace::datapath::PROGRAM;
 
 /// Packets of a run.
-const PACKETS: u64 = 500_000;
+const PACKETS: u64 = 800_000;
 /// Rounds of each kind that two processors run.
 const ROUNDS: u64 = 30_000;
 /// At least so many over each version of IP, in each phase and for each reason that a test run can reach.
@@ -70,9 +70,11 @@ fn bit(word: &AtomicU64) {
 /// What only packets can show is seen by their verdict or their bytes.
 #[test]
 fn another_world_is_a_difference() {
-    let changes: [(&str, Change); 4] = [
-        ("a ring slot leads to another backend", |pair| {
-            pair.host.tables.rings[0].store(0x0001_0001_0001_0001, SeqCst);
+    let changes: [(&str, Change); 6] = [
+        ("ring slots lead to another backend", |pair| {
+            for slots in &pair.host.tables.rings[..2] {
+                slots.store(0x0001_0001_0001_0001, SeqCst);
+            }
         }),
         ("another secret", |pair| pair.host.tables.node.key[1] ^= 2),
         ("no neighbour at all", |pair| {
@@ -81,6 +83,16 @@ fn another_world_is_a_difference() {
                 pair.host.add_route(prefix, length, Answer::Local);
             }
             pair.host.tables.node.route_epoch.fetch_add(1, SeqCst);
+        }),
+        ("another tunnel source", |pair| {
+            pair.host.tables.backends.iter_mut().for_each(|backend| backend.tunnel.0[13] ^= 1);
+        }),
+        ("no router at all", |pair| {
+            let routes = pair.host.routes.clone();
+            for (prefix, length, answer) in routes {
+                let Answer::Hop(hop) = answer else { continue };
+                pair.host.add_route(prefix, length, Answer::Hop(Hop { gateway: false, ..hop }));
+            }
         }),
         ("a service with another port", |pair| {
             pair.host.services.iter_mut().for_each(|service| service.port[1] ^= 1);

@@ -10,7 +10,7 @@ use super::form::{length, nth, segment};
 use super::moves::{Move, Stage, moves};
 use super::pair::Sent;
 use super::random::Random;
-use super::world::{BACKENDS, CLIENTS, DATAGRAMS, Device, SERVICES, V6_SERVICE};
+use super::world::{BACKENDS, Backend, CLIENTS, DATAGRAMS, Device, SERVICES, V6_SERVICE};
 use crate::packets::Action;
 use crate::packets::craft::{Segment, Transport, flags};
 use crate::packets::world::v6_ip;
@@ -41,6 +41,12 @@ pub(super) struct Connection {
 
 /// What a half pin covers (`pin::WINDOW`).
 const WINDOW: u32 = 1 << 17;
+/// How far ahead of the highest sequence number, and how far behind it, a pin covers where no reply is seen
+/// (`pin::AHEAD`, `pin::BEHIND`).
+const AHEAD: u32 = 1 << 25;
+const BEHIND: u32 = 1 << 30;
+/// Of a thousand replies that go another way, so many come by here after all, from the VIP.
+const ASTRAY: u32 = 60;
 
 /// A segment, and the device on which it arrives.
 pub(super) struct Step {
@@ -54,7 +60,7 @@ pub(super) struct Step {
 impl Connection {
     /// A connection that nobody has heard of yet.
     pub(super) fn new(random: &mut Random) -> Self {
-        let service = random.weighted(&[(40, 0), (25, 1), (31, 2), (4, 3)]);
+        let service = random.weighted(&[(32, 0), (20, 1), (25, 2), (3, 3), (22, 4), (22, 5)]);
         let (first, count) = random.weighted(&CLIENTS);
         let over_v6 = random.permille(500);
         let (service, first) = if over_v6 { (service + V6_SERVICE, v6_ip(first)) } else { (service, first) };
@@ -119,11 +125,36 @@ impl Connection {
     fn make(&mut self, wish: Move, random: &mut Random) -> Step {
         // Who does not know where the packets went has nobody who would answer.
         let by_server = matches!(wish, SynAck | Reply | ReplyFin | ReplyReset | ReplyElsewhere | Stranger);
-        if by_server && let Some(backend) = self.server(wish, random) {
-            self.reply(wish, backend, random)
+        if by_server && SERVICES[usize::from(self.service)].direct() {
+            self.unseen(wish, random)
+        } else if by_server && let Some(backend) = self.server(wish, random) {
+            self.reply(wish, BACKENDS[usize::from(backend)], random)
         } else {
             self.request(if by_server { Syn } else { wish }, random)
         }
+    }
+
+    /// The backend answers the client itself, and what the client says to that is all that is seen.
+    fn unseen(&mut self, wish: Move, random: &mut Random) -> Step {
+        if random.permille(ASTRAY) {
+            let from = Backend {
+                at: SERVICES[usize::from(self.service)].at,
+                service: self.service,
+                environment: 0,
+                device: Device::Lan,
+            };
+            return self.reply(wish, from, random);
+        }
+        if self.stage == Stage::New {
+            return self.request(Syn, random);
+        }
+        if matches!(wish, SynAck) && self.stage == Stage::Opening {
+            self.stage = Stage::Answered;
+        }
+        if matches!(wish, Reply) {
+            self.replied = self.replied.wrapping_add(length(random));
+        }
+        self.request(Move::Ack, random)
     }
 
     fn transport(&self, random: &mut Random) -> Transport {
@@ -174,10 +205,7 @@ impl Connection {
                 ("a keepalive", ACK, next.wrapping_sub(1))
             }
             Elsewhere => {
-                let isn = self.isn;
-                let edges =
-                    [isn.wrapping_sub(1), isn, isn.wrapping_add(WINDOW - 1), isn.wrapping_add(WINDOW)];
-                let at = if random.permille(800) { random.pick(&edges) } else { random.word() };
+                let at = self.elsewhere(next, random);
                 ("a segment from elsewhere", ACK, at)
             }
             Fin => {
@@ -208,7 +236,25 @@ impl Connection {
         Step { what, segment, device, forward: true }
     }
 
-    fn reply(&mut self, wish: Move, backend: BackendId, random: &mut Random) -> Step {
+    /// At an edge of what pins cover, mostly.
+    fn elsewhere(&self, next: u32, random: &mut Random) -> u32 {
+        let isn = self.isn;
+        let half = [isn.wrapping_sub(1), isn, isn.wrapping_add(WINDOW - 1), isn.wrapping_add(WINDOW)];
+        let one_way = [
+            next.wrapping_add(AHEAD - 1),
+            next.wrapping_add(AHEAD),
+            next.wrapping_sub(BEHIND),
+            next.wrapping_sub(BEHIND + 1),
+        ];
+        let direct = SERVICES[usize::from(self.service)].direct();
+        match random.permille(800) {
+            true if direct && random.permille(500) => random.pick(&one_way),
+            true => random.pick(&half),
+            false => random.word(),
+        }
+    }
+
+    fn reply(&mut self, wish: Move, from: Backend, random: &mut Random) -> Step {
         let next = self.server_isn.wrapping_add(1).wrapping_add(self.replied);
         let mut acknowledgement = self.isn.wrapping_add(1).wrapping_add(self.sent);
         let mut payload = 0;
@@ -234,7 +280,6 @@ impl Connection {
                 (if matches!(wish, Stranger) { "a stranger's reply" } else { "a reply" }, ACK, next)
             }
         };
-        let from = BACKENDS[usize::from(backend)];
         let device = if random.permille(950) { from.device } else { random.pick(&Device::ALL) };
         let segment = Segment {
             transport: self.transport(random),

@@ -129,7 +129,7 @@ pub(super) fn rest(host: &Host, kernel: &Kernel) -> Result<(), Difference> {
 }
 
 fn parts(hop: NextHop) -> impl PartialEq + fmt::Debug {
-    (hop.destination, hop.interface, hop.mtu, hop.epoch, hop.macs)
+    (hop.destination, hop.interface, hop.mtu, hop.epoch, hop.macs, hop.gateway)
 }
 
 /// Compares one element of `COUNTERS`.

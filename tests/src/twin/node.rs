@@ -24,8 +24,11 @@ pub(super) const BUCKETS: u32 = 16;
 const CENSUS: u32 = 16;
 /// Words of a filter of `RECENT`.
 const RECENT: u32 = 128;
+/// Rings of a service: three, and one that only a control word names which no agent would store. It leads nowhere;
+/// backends of the next service could be of a version of IP that this one does not take.
+const RINGS: u32 = 4;
 /// `BACKENDS` has room for so many.
-const ROOM: u32 = 32;
+const ROOM: u32 = 64;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -35,7 +38,7 @@ pub(super) fn limits(buckets: u32) -> Limits {
         deployments: DEPLOYMENTS.into(),
         services: ENTRIES as u32 / 4,
         backends: ROOM,
-        ring_entries: SERVICES.len() as u32 * 3 * RING as u32,
+        ring_entries: SERVICES.len() as u32 * RINGS * RING as u32,
         pins: buckets * pin::PINS_PER_BUCKET as u32,
         census: CENSUS * 4,
         syn_memory: u64::from(RECENT) * 8,
@@ -51,6 +54,7 @@ pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
         for ring in 0..3 {
             put_ring(&host, id, ring, &service.rings[usize::from(ring) % 2]);
         }
+        put_ring(&host, id, 3, &[abi::NO_BACKEND; RING]);
     }
     for (vip, drops) in VIPS {
         let policy = if drops { abi::other_ports::DROP } else { abi::other_ports::KERNEL };
@@ -67,6 +71,10 @@ pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
     }
     for (id, backend) in (0..).zip(BACKENDS) {
         let service = SERVICES[usize::from(backend.service)];
+        // Nobody knows the replies of those that answer clients themselves.
+        if service.direct() {
+            continue;
+        }
         let endpoint = Endpoint {
             address: world::address(backend.at.ip()),
             vip: world::address(service.at.ip()),
@@ -121,7 +129,7 @@ pub(super) fn answer(way: Way, devices: [u32; 3]) -> Answer {
 /// Where in `RINGS` a service's ring is.
 pub(super) fn ring_at(service: u16, slot: u8) -> usize {
     let stride = ring::elements(RING as u32) as usize;
-    (usize::from(service) * 3 + usize::from(slot)) * stride
+    (usize::from(service) * RINGS as usize + usize::from(slot)) * stride
 }
 
 fn put_ring(host: &Host, service: u16, slot: u8, backends: &[abi::BackendId]) {
@@ -141,12 +149,12 @@ pub(super) fn entry_of(id: u16) -> abi::Service {
         state: entry::USED,
         id,
         deployment: service.deployment,
-        ring_base: u32::from(id) * 3 * stride,
+        ring_base: u32::from(id) * RINGS * stride,
         ring_stride: stride,
         ring_size: RING as u32,
         other_ports: abi::other_ports::KERNEL,
         affinity: 0,
-        mode: 0,
+        mode: service.mode,
         pad: [0; 25],
     }
 }
@@ -193,6 +201,11 @@ fn line() -> [AtomicU64; 8] {
 /// The entry of a backend in `BACKENDS`; an empty one where there is none.
 fn backend(id: abi::BackendId) -> abi::Backend {
     let known = BACKENDS.get(usize::from(id)).filter(|_| !REMOVED.contains(&id));
+    let carried = known.filter(|backend| SERVICES[usize::from(backend.service)].mode == abi::mode::IPIP);
+    let (tunnel, tunnel_bits) = carried.map_or((abi::Address::default(), 0), |backend| {
+        let (tunnel, bits) = world::tunnel(backend.at.ip());
+        (world::address(tunnel), bits)
+    });
     abi::Backend {
         address: known.map_or(abi::Address([0; 16]), |backend| world::address(backend.at.ip())),
         port: known.map_or(0, |backend| backend.at.port()).to_be_bytes(),
@@ -201,8 +214,8 @@ fn backend(id: abi::BackendId) -> abi::Backend {
         state: if known.is_some() { entry::USED } else { entry::EMPTY },
         pad: [0; 2],
         dead: AtomicU64::new(0),
-        tunnel: abi::Address::default(),
-        tunnel_bits: 0,
+        tunnel,
+        tunnel_bits,
         rest: [0; 15],
     }
 }

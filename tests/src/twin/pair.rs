@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use bg_common::abi::{BackendCounter, Counter};
 use bg_common::control::{Control, Phase};
+use bg_common::meta::Meta;
 use bg_common::reason::Reason;
 use bg_common::tables::{Tables as _, ticks};
 use bg_ebpf::host::{Buffer, Host};
@@ -139,6 +140,9 @@ impl<'n> Pair<'n> {
         self.tally.packet(phase, reason, &packet.bytes);
         if self.tally.packets.is_multiple_of(CHECKPOINT) {
             self.check()?;
+            for pin in self.host.tables.used_pins() {
+                self.tally.pin(Meta(pin.meta.load(SeqCst)), pin.established().is_some());
+            }
         }
         Ok(sent)
     }

@@ -3,9 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
+use bg_common::abi::mode;
 use bg_common::control::Phase;
+use bg_common::meta::Meta;
 use bg_common::reason::Reason;
+
+use super::world::{self, SERVICES};
 
 /// What a run has seen.
 #[derive(Debug, Default)]
@@ -22,6 +27,8 @@ pub struct Tally {
     others: u64,
     /// Over IPv6, with extension headers that were walked: sent on.
     walked: u64,
+    /// Pins of flows whose replies are not seen, each once at every look at them: half pins, and established ones.
+    one_way: [u64; 2],
 }
 
 /// What was seen of one version of IP.
@@ -31,7 +38,39 @@ struct Seen {
     reasons: BTreeMap<u8, u64>,
     /// Later fragments that followed a first one.
     followed: u64,
+    /// Of those to services of mode dsr, and of mode ipip.
+    direct: [BTreeMap<u8, u64>; 2],
 }
+
+/// What comes of packets to services of modes dsr and ipip.
+const DIRECT: [(&str, u8, &[Reason]); 2] = [
+    (
+        "dsr",
+        mode::DSR,
+        &[
+            Reason::Forwarded,
+            Reason::NoNeighbour,
+            Reason::NotOnLink,
+            Reason::FragmentationNeeded,
+            Reason::DirectFragment,
+            Reason::ErrorForwarded,
+        ],
+    ),
+    (
+        "ipip",
+        mode::IPIP,
+        &[
+            Reason::Encapsulated,
+            Reason::ForwardedByKernel,
+            Reason::FragmentationNeeded,
+            Reason::TimeExceeded,
+            Reason::NoRoute,
+            Reason::DirectFragment,
+            Reason::ErrorForwarded,
+            Reason::ErrorTtl,
+        ],
+    ),
+];
 
 /// No test run ends for one of these reasons, over these versions of IP.
 const UNREACHABLE: [(Reason, &[&str], &str); 4] = [
@@ -58,6 +97,11 @@ impl Tally {
         };
         let seen = &mut self.versions[version];
         *seen.reasons.entry(reason as u8).or_default() += 1;
+        for ((_, mode, _), reasons) in DIRECT.iter().zip(&mut seen.direct) {
+            if mode_of(version, ip) == Some(*mode) {
+                *reasons.entry(reason as u8).or_default() += 1;
+            }
+        }
         if later_fragment(version, ip) && matches!(reason, Reason::Forwarded | Reason::Returned) {
             seen.followed += 1;
         }
@@ -65,6 +109,13 @@ impl Tally {
             seen.phases[phase as usize] += 1;
             self.walked +=
                 u64::from(version == V6 && ip.get(6).is_some_and(|next| ![TCP, UDP].contains(next)));
+        }
+    }
+
+    /// Counts a pin that is there.
+    pub(super) fn pin(&mut self, meta: Meta, established: bool) {
+        if meta.is_one_way() {
+            self.one_way[usize::from(established)] += 1;
         }
     }
 
@@ -81,6 +132,14 @@ impl Tally {
             if seen.followed < least {
                 gaps.push(format!("later fragments that followed over {name}: {}", seen.followed));
             }
+            for ((mode, _, reasons), direct) in DIRECT.iter().zip(&seen.direct) {
+                for reason in *reasons {
+                    let count = direct.get(&(*reason as u8)).copied().unwrap_or(0);
+                    if count < least / 5 {
+                        gaps.push(format!("{} in mode {mode} over {name}: {count}", reason.name()));
+                    }
+                }
+            }
             for &reason in Reason::ALL {
                 let count = seen.of(reason);
                 let unreachable =
@@ -89,6 +148,9 @@ impl Tally {
                     gaps.push(format!("{} over {name}: {count}", reason.name()));
                 }
             }
+        }
+        if self.one_way.iter().any(|&count| count < least) {
+            gaps.push(format!("pins of flows whose replies are not seen: {:?}", self.one_way));
         }
         if self.walked < least {
             gaps.push(format!("extension headers that were walked: {}", self.walked));
@@ -116,6 +178,16 @@ fn payload(frame: &[u8]) -> Option<(usize, &[u8])> {
     }
 }
 
+/// The mode of the first service at a packet's destination.
+fn mode_of(version: usize, ip: &[u8]) -> Option<u8> {
+    let destination = ip.get(if version == V4 { 16..20 } else { 24..40 })?;
+    let at = |service: &&world::Service| match service.at.ip() {
+        IpAddr::V4(vip) => version == V4 && vip.octets() == destination,
+        IpAddr::V6(vip) => version == V6 && vip.octets() == destination,
+    };
+    SERVICES.iter().find(at).map(|service| service.mode)
+}
+
 /// Whether a packet is a later fragment, as far as its first headers say.
 fn later_fragment(version: usize, ip: &[u8]) -> bool {
     let offset = match version {
@@ -136,16 +208,19 @@ const UDP: u8 = 17;
 /// Whether such packets went through the rule.
 const fn ruled(reason: Reason) -> bool {
     use Reason::{
-        Forwarded, ForwardedByKernel, FragmentationNeeded, NoBackend, NoRoute, NotReady, PinBusy, Refused,
-        Returned, ReturnedByKernel, Sealed,
+        Encapsulated, Forwarded, ForwardedByKernel, FragmentationNeeded, NoBackend, NoNeighbour, NoRoute,
+        NotOnLink, NotReady, PinBusy, Refused, Returned, ReturnedByKernel, Sealed,
     };
     matches!(
         reason,
-        Forwarded
+        Encapsulated
+            | Forwarded
             | ForwardedByKernel
             | FragmentationNeeded
             | NoBackend
+            | NoNeighbour
             | NoRoute
+            | NotOnLink
             | NotReady
             | PinBusy
             | Refused
@@ -164,8 +239,15 @@ impl fmt::Display for Tally {
             write!(f, "\n  reasons:")?;
             Reason::ALL.iter().try_for_each(|&reason| write!(f, " {} {}", reason.name(), seen.of(reason)))?;
             writeln!(f, "; later fragments that followed: {}", seen.followed)?;
+            for ((mode, _, reasons), direct) in DIRECT.iter().zip(&seen.direct) {
+                write!(f, "  mode {mode}:")?;
+                let count = |reason: Reason| direct.get(&(reason as u8)).copied().unwrap_or(0);
+                reasons.iter().try_for_each(|&reason| write!(f, " {} {}", reason.name(), count(reason)))?;
+                writeln!(f)?;
+            }
         }
         write!(f, "neither: {}; extension headers that were walked: {}", self.others, self.walked)?;
+        write!(f, "; pins of flows whose replies are not seen: {:?}", self.one_way)?;
         write!(f, "\nacts:")?;
         self.acts.iter().try_for_each(|(act, count)| write!(f, " {act} {count}"))
     }

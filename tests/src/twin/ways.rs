@@ -24,6 +24,9 @@ pub enum Way {
 /// The router to most clients.
 const ROUTER: (IpAddr, Mac) = (v4(192, 0, 2, 254), [2, 0, 0, 0, 9, 254]);
 
+/// The router to some backends.
+const INNER: (IpAddr, Mac) = (v4(10, 0, 0, 254), [2, 0, 0, 0, 0, 254]);
+
 /// All ways out; the longest prefix counts.
 pub fn ways() -> impl Iterator<Item = (IpAddr, u32, Way)> {
     let over_v6 = WAYS.into_iter().map(|(prefix, length, way)| {
@@ -37,7 +40,7 @@ pub fn ways() -> impl Iterator<Item = (IpAddr, u32, Way)> {
 }
 
 /// Ways that both have.
-const WAYS: [(IpAddr, u32, Way); 21] = [
+const WAYS: [(IpAddr, u32, Way); 23] = [
     (v4(0, 0, 0, 0), 0, Way::Local),
     (v4(192, 0, 2, 0), 24, Way::Silent),
     (v4(192, 0, 2, 1), 32, Way::Local),
@@ -52,6 +55,8 @@ const WAYS: [(IpAddr, u32, Way); 21] = [
     (v4(10, 0, 1, 3), 32, Way::To(Device::Lan, [2, 0, 0, 0, 1, 3])),
     (v4(10, 0, 2, 1), 32, Way::To(Device::Lan, [2, 0, 0, 0, 2, 1])),
     (v4(10, 0, 2, 2), 32, Way::To(Device::Lan, [2, 0, 0, 0, 2, 2])),
+    (INNER.0, 32, Way::To(Device::Lan, INNER.1)),
+    (v4(10, 4, 0, 0), 16, Way::By(Device::Lan, INNER.0, INNER.1)),
     (v4(10, 3, 0, 0), 16, Way::Silent),
     (v4(10, 3, 0, 1), 32, Way::Local),
     (v4(10, 3, 0, 2), 32, Way::To(Device::Thin, [2, 0, 0, 0, 3, 2])),

@@ -3,9 +3,9 @@
 //! from here: of devices, routes and neighbours for the kernel (`devices`), of a table of answers for the
 //! host (`node`).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bg_common::abi::{Address, BackendId, NO_BACKEND, affinity};
+use bg_common::abi::{Address, BackendId, NO_BACKEND, affinity, mode};
 
 pub use super::devices::{build, silence};
 pub use super::ways::{Way, ways};
@@ -83,6 +83,15 @@ pub struct Service {
     pub deployment: u16,
     /// Slots of its blue ring, then of its green one.
     pub rings: [[BackendId; RING]; 2],
+    /// One of [`mode`].
+    pub mode: u8,
+}
+
+impl Service {
+    /// Its backends answer clients themselves.
+    pub const fn direct(&self) -> bool {
+        self.mode != mode::NAT
+    }
 }
 
 /// Slots in every ring.
@@ -102,8 +111,8 @@ const X: BackendId = NO_BACKEND;
 
 /// The services by their numbers: those of IPv4, and from [`V6_SERVICE`] on those of IPv6, which switch
 /// together with them.
-pub const SERVICES: [Service; 8] = {
-    let mut both = [V4_SERVICES[0]; 8];
+pub const SERVICES: [Service; 12] = {
+    let mut both = [V4_SERVICES[0]; 12];
     let mut number = 0;
     while number < V4_SERVICES.len() {
         let service = V4_SERVICES[number];
@@ -115,28 +124,55 @@ pub const SERVICES: [Service; 8] = {
     both
 };
 /// Services that speak UDP too, from the same backends, and their affinity.
-pub const DATAGRAMS: [(u16, u8); 4] =
-    [(0, affinity::FLOW), (1, 0), (V6_SERVICE, affinity::FLOW), (V6_SERVICE + 1, 0)];
+pub const DATAGRAMS: [(u16, u8); 8] = [
+    (0, affinity::FLOW),
+    (1, 0),
+    (4, affinity::FLOW),
+    (5, affinity::FLOW),
+    (V6_SERVICE, affinity::FLOW),
+    (V6_SERVICE + 1, 0),
+    (V6_SERVICE + 4, affinity::FLOW),
+    (V6_SERVICE + 5, affinity::FLOW),
+];
 /// The first service of IPv6.
 pub const V6_SERVICE: u16 = V4_SERVICES.len() as u16;
 /// The first backend of IPv6.
 pub const V6_BACKEND: BackendId = V4_BACKENDS.len() as BackendId;
 
 /// A plain one, one whose port is its backends', one whose backends are hard to reach, one that is not set up
-/// yet.
-const V4_SERVICES: [Service; 4] = [
+/// yet; one of mode dsr and one of mode ipip.
+const V4_SERVICES: [Service; 6] = [
     Service {
         at: at(v4(203, 0, 113, 10), 443),
         deployment: 0,
         rings: [[0, 1, 0, 1, 1, 0, 1, 0], [2, 3, 3, 2, 2, 3, 2, 3]],
+        mode: mode::NAT,
     },
-    Service { at: at(v4(203, 0, 113, 10), 8081), deployment: 0, rings: [[4; RING], [5; RING]] },
+    Service {
+        at: at(v4(203, 0, 113, 10), 8081),
+        deployment: 0,
+        rings: [[4; RING], [5; RING]],
+        mode: mode::NAT,
+    },
     Service {
         at: at(v4(203, 0, 113, 11), 443),
         deployment: 1,
         rings: [[6, 7, 6, 7, 11, 6, X, X], [8, X, 9, 8, 10, 8, X, 8]],
+        mode: mode::NAT,
     },
-    Service { at: at(v4(203, 0, 113, 13), 80), deployment: 2, rings: [[X; RING]; 2] },
+    Service { at: at(v4(203, 0, 113, 13), 80), deployment: 2, rings: [[X; RING]; 2], mode: mode::NAT },
+    Service {
+        at: at(v4(203, 0, 113, 20), 443),
+        deployment: 0,
+        rings: [[12, 13, 12, 14, 13, 12, 14, 12], [15, 17, 16, 15, 17, 15, 16, X]],
+        mode: mode::DSR,
+    },
+    Service {
+        at: at(v4(203, 0, 113, 30), 443),
+        deployment: 0,
+        rings: [[18, 19, 20, 18, 20, 19, 18, 20], [21, 22, 21, 23, 22, 21, 23, X]],
+        mode: mode::IPIP,
+    },
 ];
 
 const fn over_v6(mut ring: [BackendId; RING]) -> [BackendId; RING] {
@@ -155,8 +191,8 @@ const fn backend(address: IpAddr, port: u16, service: u16, environment: u8, devi
 }
 
 /// The backends by their numbers: those of IPv4, and from [`V6_BACKEND`] on those of IPv6.
-pub const BACKENDS: [Backend; 24] = {
-    let mut both = [V4_BACKENDS[0]; 24];
+pub const BACKENDS: [Backend; 48] = {
+    let mut both = [V4_BACKENDS[0]; 48];
     let mut number = 0;
     while number < V4_BACKENDS.len() {
         let backend = V4_BACKENDS[number];
@@ -170,7 +206,9 @@ pub const BACKENDS: [Backend; 24] = {
 
 /// Of service 2: behind the narrow link, silent; on the wan, without route,
 /// refused by a route, and taken out of `BACKENDS` though a ring still names it.
-const V4_BACKENDS: [Backend; 12] = [
+/// Of service 4 (dsr): near, behind the narrow link, silent; near, on the wan, behind a router.
+/// Of service 5 (ipip): near, behind the narrow link, near but over IPv6; behind a router, silent, refused.
+const V4_BACKENDS: [Backend; 24] = [
     backend(v4(10, 0, 1, 1), 8080, 0, 0, Device::Lan),
     backend(v4(10, 0, 1, 2), 8080, 0, 0, Device::Lan),
     backend(v4(10, 0, 2, 1), 8080, 0, 1, Device::Lan),
@@ -183,7 +221,27 @@ const V4_BACKENDS: [Backend; 12] = [
     backend(v4(10, 9, 9, 9), 80, 2, 1, Device::Lan),
     backend(v4(100, 64, 9, 9), 80, 2, 1, Device::Lan),
     backend(v4(10, 0, 1, 3), 8080, 2, 0, Device::Lan),
+    backend(v4(10, 0, 1, 1), 443, 4, 0, Device::Lan),
+    backend(v4(10, 3, 0, 2), 443, 4, 0, Device::Thin),
+    backend(SILENT[0], 443, 4, 0, Device::Lan),
+    backend(v4(10, 0, 2, 1), 443, 4, 1, Device::Lan),
+    backend(v4(192, 0, 2, 50), 443, 4, 1, Device::Wan),
+    backend(v4(10, 4, 0, 1), 443, 4, 1, Device::Lan),
+    backend(v4(10, 0, 1, 2), 443, 5, 0, Device::Lan),
+    backend(v4(10, 3, 0, 2), 443, 5, 0, Device::Thin),
+    backend(v6_ip(v4(10, 0, 1, 3)), 443, 5, 0, Device::Lan),
+    backend(v4(10, 4, 0, 2), 443, 5, 1, Device::Lan),
+    backend(SILENT[0], 443, 5, 1, Device::Lan),
+    backend(v4(100, 64, 9, 9), 443, 5, 1, Device::Lan),
 ];
+
+/// Where packets within which others travel to a backend come from, and how many bits at the end tell flows apart.
+pub const fn tunnel(backend: IpAddr) -> (IpAddr, u8) {
+    match backend {
+        IpAddr::V4(_) => (v4(172, 16, 0, 0), 16),
+        IpAddr::V6(_) => (IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0)), 32),
+    }
+}
 
 /// The backends that are not in `BACKENDS`.
 pub const REMOVED: [BackendId; 2] = [11, 11 + V6_BACKEND];
@@ -198,13 +256,17 @@ pub const SILENT: [IpAddr; 2] = [v4(10, 0, 1, 9), v6_ip(v4(10, 0, 1, 9))];
 pub const SILENT_MAC: Mac = [2, 0, 0, 0, 1, 9];
 
 /// VIPs, and whether they drop what is sent to a port that is no service.
-pub const VIPS: [(IpAddr, bool); 6] = [
+pub const VIPS: [(IpAddr, bool); 10] = [
     (v4(203, 0, 113, 10), false),
     (v4(203, 0, 113, 11), true),
     (v4(203, 0, 113, 13), false),
+    (v4(203, 0, 113, 20), false),
+    (v4(203, 0, 113, 30), true),
     (v6_ip(v4(203, 0, 113, 10)), false),
     (v6_ip(v4(203, 0, 113, 11)), true),
     (v6_ip(v4(203, 0, 113, 13)), false),
+    (v6_ip(v4(203, 0, 113, 20)), false),
+    (v6_ip(v4(203, 0, 113, 30)), true),
 ];
 
 /// Clients of IPv4, and by [`v6_ip`] of IPv6, by kind: behind the router, on the wan, excluded ones, on the narrow link, silent, refused, and
