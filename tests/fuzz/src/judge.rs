@@ -9,6 +9,7 @@ use bg_ebpf::verdict::Action;
 
 use crate::buffer::Guarded;
 use crate::case::{LONGEST, Step};
+use crate::direct;
 use crate::sums::{self, Sum, Sums};
 use crate::world::{DEVICES, mac};
 
@@ -129,7 +130,7 @@ pub fn judged(arrival: &Arrival) -> Result<Reason, &'static str> {
         return Err("counted as another packet than it was");
     }
     let out = match (reason.verdict(), action) {
-        (Verdict::Drop, Action::Drop) => return Ok(reason),
+        (Verdict::Drop, Action::Drop) => return direct::ends(reason, came).map(|()| reason),
         (Verdict::Pass, Action::Pass) => None,
         (Verdict::Send, Action::Transmit) => Some(interface),
         (Verdict::Send, Action::Redirect(out)) if out != interface => Some(out),
@@ -146,6 +147,18 @@ pub fn judged(arrival: &Arrival) -> Result<Reason, &'static str> {
     }
     if matches!(reason, Reason::TimeExceeded | Reason::FragmentationNeeded | Reason::Refused) {
         return answer(came, is).map(|()| reason);
+    }
+    if let Some(direct) = direct::to_vip(came)
+        && reason != Reason::Echoed
+    {
+        return direct.sent(reason, out.copied(), is).map(|()| reason);
+    }
+    if reason == Reason::Encapsulated {
+        return Err("within another packet, though not to a service of mode ipip");
+    }
+    let reply = matches!(reason, Reason::Returned | Reason::ReturnedByKernel | Reason::ErrorReturned);
+    if reply && direct::from_vip(is) {
+        return Err("a reply from a VIP whose backends answer clients themselves");
     }
     if came.len() != is.len() {
         return Err("longer or shorter than it came");
@@ -180,10 +193,23 @@ fn answer(came: &[u8], is: &[u8]) -> Result<(), &'static str> {
     if message != Sum::Right || v4 && sum != Sum::Right {
         return Err("an answer with a wrong checksum");
     }
-    match is.get(link + if v4 { 9 } else { 6 }) {
-        Some(&TCP) => reset(&is[link + header..]),
-        _ => quote(&came[link..], &is[link..], v4, header + 8),
+    if is.get(link + if v4 { 9 } else { 6 }) == Some(&TCP) {
+        return reset(&is[link + header..]);
     }
+    too_large(&came[link..], &is[link..], v4, header)?;
+    quote(&came[link..], &is[link..], v4, header + 8)
+}
+
+/// What says that a packet is too large names less than that has.
+fn too_large(came: &[u8], is: &[u8], v4: bool, header: usize) -> Result<(), &'static str> {
+    let kind = if v4 { [3, 4] } else { [2, 0] };
+    if is[header..header + 2] != kind {
+        return Ok(());
+    }
+    let word = |bytes: &[u8], at: usize| u32::from(bytes[at]) << 8 | u32::from(bytes[at + 1]);
+    let total = if v4 { word(came, 2) } else { 40 + word(came, 4) };
+    let told = word(is, header + 6);
+    if (1..total).contains(&told) { Ok(()) } else { Err("an answer that names what the packet would fit") }
 }
 
 /// A segment with RST and without data, options or padding.

@@ -8,6 +8,7 @@
 mod act;
 mod buffer;
 mod case;
+mod direct;
 mod judge;
 pub mod sums;
 pub mod world;

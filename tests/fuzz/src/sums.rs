@@ -41,7 +41,7 @@ pub fn mend(frame: &mut [u8]) {
 }
 
 /// Where the IP packet begins, behind up to two tags.
-fn ip_at(frame: &[u8]) -> Option<usize> {
+pub(crate) fn ip_at(frame: &[u8]) -> Option<usize> {
     let mut at = 12;
     while at < 20 && matches!(frame.get(at..at + 2)?, [0x81, 0] | [0x88, 0xa8]) {
         at += 4;
@@ -166,7 +166,7 @@ fn right(pieces: &[&[u8]]) -> Sum {
 }
 
 /// The one's complement sum of pieces of an even length, but for the last (RFC 1071).
-fn add(pieces: &[&[u8]]) -> u16 {
+pub(crate) fn add(pieces: &[&[u8]]) -> u16 {
     let words = pieces.iter().flat_map(|piece| piece.chunks(2));
     let sum: u64 = words.map(|word| u64::from(word[0]) << 8 | u64::from(*word.get(1).unwrap_or(&0))).sum();
     let mut sum = sum;

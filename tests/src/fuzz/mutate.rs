@@ -24,10 +24,12 @@ const WORDS: [u16; 24] = [
     0x4000, 0xffff,
 ];
 /// Addresses that mean something here: of the VIPs, backends, clients, the node; and none at all.
-const ADDRESSES: [[u8; 4]; 14] = [
+const ADDRESSES: [[u8; 4]; 16] = [
     [203, 0, 113, 10],
     [203, 0, 113, 11],
     [203, 0, 113, 13],
+    [203, 0, 113, 20],
+    [203, 0, 113, 30],
     [10, 0, 1, 1],
     [10, 0, 2, 1],
     [10, 0, 0, 1],
@@ -74,7 +76,7 @@ fn act(random: &mut Random) -> Act {
             current: random.below(2) as u8,
         },
         5 => Act::Word { deployment, word: random.next() },
-        6 => Act::Dead(random.below(24) as u8),
+        6 => Act::Dead(random.below(48) as u8),
         7 => Act::NoPins,
         8 => Act::Routes,
         _ => Act::Rotate(deployment),

@@ -1,5 +1,7 @@
 //! What fuzzing begins with: a case for each kind of packet and each end that a packet can come to.
 
+mod direct;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bg_fuzz::{Act, Step};
@@ -46,8 +48,9 @@ const LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)
 /// All of them, each over IPv4 and over IPv6.
 pub fn seeds() -> Vec<Seed> {
     let cases = [requests(), flows(), replies(), datagrams(), headers(), refused(), answers(), errors()];
+    let named = cases.into_iter().flatten().map(|(name, parts)| (name.to_owned(), parts));
     let mut seeds = Vec::new();
-    for (name, parts) in cases.into_iter().flatten() {
+    for (name, parts) in named.chain(direct::cases()) {
         for over_v6 in [false, true] {
             let version = if over_v6 { "v6" } else { "v4" };
             let steps = parts.iter().map(|part| part.step(over_v6)).collect();
@@ -275,14 +278,20 @@ fn headers() -> Vec<Case> {
     let odd = Segment { payload: vec![8; 47], ..first.clone() };
     let reply_first = Segment { to: LAN_MAC, source: BACKENDS[0], destination: CLIENT, ..first.clone() };
     let reply_later = Segment { fragment: 8, extensions: later.extensions.clone(), ..reply_first.clone() };
+    let kernels = SocketAddr::new(WEB.ip(), 9999);
+    let kernels = [&first, &later].map(|part| wan(Segment { destination: kernels, ..part.clone() }));
     let own = |n: u16| lan(reply(SocketAddr::new(BACKENDS[usize::from(n) % 4].ip(), 40_000 + n), WEB, SYN));
     vec![
         ("chain", vec![wan(Segment { extensions: chain.clone(), payload: vec![2; 11], ..request(ACK) })]),
         ("chain-datagram", vec![wan(Segment { extensions: chain, ..Segment::datagram(b"chained") })]),
         ("chain-unwalked", vec![wan(Segment { extensions: unwalked, ..request(SYN) })]),
-        ("fragments", vec![wan(first.clone()), wan(later.clone()), lan(reply_first), lan(reply_later)]),
+        (
+            "fragments",
+            vec![wan(first.clone()), wan(later.clone()), lan(reply_first), lan(reply_later.clone())],
+        ),
         ("fragments-hops", vec![wan(first), wan(over)]),
         ("fragments-alone", vec![wan(later), wan(odd)]),
+        ("fragments-not-ours", [lan(reply_later.clone())].into_iter().chain(kernels).collect()),
         ("own-client", (0..8).map(own).collect()),
     ]
 }
