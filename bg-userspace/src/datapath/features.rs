@@ -24,7 +24,7 @@ pub enum Need {
 }
 
 /// All of it.
-pub const NEEDS: [Need; 16] = [
+pub const NEEDS: [Need; 18] = [
     Need::Xdp,
     Need::Map(MapType::Array, "arrays"),
     Need::MappedArray,
@@ -34,6 +34,7 @@ pub const NEEDS: [Need; 16] = [
     Need::Map(MapType::LpmTrie, "tries of prefixes"),
     Need::Map(MapType::LruHash, "tables that forget what is oldest"),
     Need::Helper(BpfHelper::BPF_FUNC_map_lookup_elem, "bpf_map_lookup_elem"),
+    Need::Helper(BpfHelper::BPF_FUNC_map_update_elem, "bpf_map_update_elem"),
     Need::Helper(BpfHelper::BPF_FUNC_tail_call, "bpf_tail_call"),
     Need::Helper(BpfHelper::BPF_FUNC_redirect, "bpf_redirect"),
     Need::Helper(BpfHelper::BPF_FUNC_xdp_adjust_head, "bpf_xdp_adjust_head"),
@@ -41,6 +42,7 @@ pub const NEEDS: [Need; 16] = [
     Need::Helper(BpfHelper::BPF_FUNC_fib_lookup, "bpf_fib_lookup"),
     Need::Helper(BpfHelper::BPF_FUNC_jiffies64, "bpf_jiffies64"),
     Need::Helper(BpfHelper::BPF_FUNC_ktime_get_coarse_ns, "bpf_ktime_get_coarse_ns"),
+    Need::Helper(BpfHelper::BPF_FUNC_xdp_get_buff_len, "bpf_xdp_get_buff_len"),
 ];
 
 /// What this kernel lacks of it, in words; empty if it has everything. Takes the rights to load a program.
