@@ -42,7 +42,7 @@ pub fn prepare(ebpf: &mut Ebpf) -> Result<&mut Xdp, Source> {
     program::program(ebpf)
 }
 
-/// Has the kernel verify the programs, on as many processors as there are: each takes one up to a second.
+/// Has the kernel verify the programs, on as many processors as there are.
 fn verify(ebpf: &mut Ebpf) -> Result<(), Source> {
     let programs: Vec<_> = ebpf.programs_mut().collect();
     let workers = available_parallelism()?.get().min(programs.len());

@@ -131,6 +131,12 @@ impl Segment {
         }
     }
 
+    /// The like of it from `backend`, for who sent this.
+    #[must_use]
+    pub fn answered(&self, backend: &Backend) -> Self {
+        Self { from: backend.mac, source: backend.address, destination: self.source, ..self.clone() }
+    }
+
     /// The segment of a backend as it leaves by `wan` to the client, from `vip`.
     #[must_use]
     pub fn returned(&self, vip: SocketAddr) -> Self {

@@ -9,7 +9,9 @@ use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use bg_common::abi;
 use bg_common::reason::Reason;
 
+use super::craft::Segment;
 use super::tables::Tables;
+use super::world::{Backend, LAN_MAC};
 use super::{loaded, world};
 use crate::lab::namespace::Namespace;
 
@@ -137,6 +139,19 @@ impl Rig<'_> {
     #[track_caller]
     pub fn expect_drop(&mut self, packet: &[u8], reason: Reason) {
         self.expect(packet, reason, Action::Drop, packet);
+    }
+
+    /// Expects that a client's packet is sent to this backend by `lan`, and the like of it from there to the client.
+    ///
+    /// # Panics
+    /// When it is not so.
+    #[track_caller]
+    pub fn expect_both_ways(&mut self, packet: &Segment, backend: &Backend) {
+        let sent = packet.forwarded(backend, LAN_MAC);
+        self.expect(&packet.bytes(), Reason::Forwarded, Action::Redirect, &sent.bytes());
+        let reply = packet.answered(backend);
+        let back = reply.returned(packet.destination);
+        self.expect(&reply.bytes(), Reason::Returned, Action::Tx, &back.bytes());
     }
 
     /// Counter of a service's environment.

@@ -2,7 +2,7 @@
 
 use bg_common::reason::Reason;
 use bg_tests::packets::craft::IcmpError;
-use bg_tests::packets::world::{BACKENDS, LAN_MAC, V6_BACKEND};
+use bg_tests::packets::world::{BACKENDS, V6_BACKEND};
 use bg_tests::packets::{Action, Rig, Segment, Transport, flags};
 
 /// Packets of nearly 9,000 bytes to the service, and the first backend of their version.
@@ -20,17 +20,7 @@ fn frames_of_several_buffers_are_forwarded_and_returned() {
         rig.namespace.ip_all(&links.map(String::from)).unwrap();
         rig.tables.serve_udp(true).unwrap();
         for (packet, first) in packets() {
-            let blue = BACKENDS[first];
-            let sent = packet.forwarded(&blue, LAN_MAC);
-            rig.expect(&packet.bytes(), Reason::Forwarded, Action::Redirect, &sent.bytes());
-            let reply = Segment {
-                from: blue.mac,
-                source: blue.address,
-                destination: packet.source,
-                ..packet.clone()
-            };
-            let back = reply.returned(packet.destination);
-            rig.expect(&reply.bytes(), Reason::Returned, Action::Tx, &back.bytes());
+            rig.expect_both_ways(&packet, &BACKENDS[first]);
             let mut cut = packet.bytes();
             cut.truncate(cut.len() - 1);
             rig.expect_drop(&cut, Reason::BadHeader);
