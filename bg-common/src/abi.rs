@@ -13,7 +13,9 @@ pub use self::counters::{BackendCounter, Counter, REASON_COUNTERS, service_count
 pub use self::fragments::{FRAGMENT_SECONDS, FRAGMENTS, FragmentKey, Fragmented, fragment};
 pub use self::ledger::{Ledger, NAME, ServiceName, live, motive};
 pub use self::links::{INTERFACE_PROBES, INTERFACES, Interface, NEXT_HOP_JIFFIES, NEXT_HOPS, NextHop};
-pub use self::served::{Backend, Endpoint, Node, Service, affinity, entry, mode, other_ports};
+pub use self::served::{
+    Backend, Endpoint, Node, OTHERS, Other, Service, affinity, entry, mode, other_ports, tester, views,
+};
 
 /// Version of the layout. It is part of the pin path: two layouts never meet in one map.
 pub const ABI_VERSION: u32 = 3;

@@ -4,7 +4,7 @@
 //! It is here, and generic over [`Tables`], so that the model checker runs the very steps that the agent
 //! carries out.
 
-use crate::abi::{BackendId, Service};
+use crate::abi::{BackendId, Service, views};
 use crate::control::{Control, Environment};
 use crate::flow::{Flow, TOMB};
 use crate::meta::Meta;
@@ -48,6 +48,8 @@ pub struct PinSummary {
     pub leaving_alive: u64,
     /// Of the live environment, but elsewhere than base would send the flow.
     pub disagreeing: u64,
+    /// Of testers, present and former ones.
+    pub testers: u64,
 }
 
 /// A pin, read once, the meta word last: every change of the holds comes after a stamp, so that an old stamp
@@ -143,6 +145,12 @@ impl<'t, T: Tables> Pins<'t, T> {
         })
     }
 
+    /// Whether a pin counts in every phase because of who its client is, and not because of its service.
+    fn is_of_tester(&self, snapshot: &Snapshot) -> bool {
+        let pinned = |service: &Service| service.views & views::PINNED != 0;
+        snapshot.meta.kept() && !self.service(snapshot.meta).is_some_and(pinned)
+    }
+
     /// Counts a deployment's pins.
     pub fn summary(&self, deployment: u16, control: Control, horizon: u32) -> PinSummary {
         let seconds = self.tables.seconds();
@@ -158,7 +166,8 @@ impl<'t, T: Tables> Pins<'t, T> {
             let alive = meta.age(seconds) < limit;
             summary.total += 1;
             summary.leaving_alive += u64::from(alive && self.leaves(&snapshot, control));
-            summary.disagreeing += u64::from(self.disagrees(&snapshot, control));
+            summary.testers += u64::from(self.is_of_tester(&snapshot));
+            summary.disagreeing += u64::from(!snapshot.meta.kept() && self.disagrees(&snapshot, control));
         }
         summary
     }
@@ -175,7 +184,15 @@ impl<'t, T: Tables> Pins<'t, T> {
         let seconds = self.tables.seconds();
         let mut buried = 0;
         for pin in self.all() {
-            let Some(snapshot) = Snapshot::of(pin) else { continue };
+            let Some(snapshot) = Snapshot::of(pin) else {
+                // The program gives up the pin of a connection that its backend does not have any more.
+                let tag = pin.tag.load();
+                if tag != 0 && tag != TOMB && Meta(pin.meta.load()).given_up() {
+                    bury(agent, pin);
+                    buried += 1;
+                }
+                continue;
+            };
             let Some(lifetimes) = lifetimes(snapshot.meta.service()) else { continue };
             if snapshot.over(self.tables, lifetimes) {
                 if pin.give_up(snapshot.meta) {
@@ -206,6 +223,9 @@ impl<'t, T: Tables> Pins<'t, T> {
     pub fn clear<A: Agent>(&self, agent: &mut A, deployment: u16, control: Control) -> Result<u64, A::Error> {
         let (mut buried, mut stay) = (0, 0);
         for (pin, snapshot) in self.of_deployment(deployment) {
+            if snapshot.meta.kept() {
+                continue;
+            }
             let given_up = !self.disagrees(&snapshot, control) && pin.give_up(snapshot.meta);
             if given_up {
                 agent.boundary("given up");

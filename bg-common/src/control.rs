@@ -134,6 +134,13 @@ impl Control {
         self.current().environment.other()
     }
 
+    /// Whether an environment is being left now, so that what is in it counts.
+    #[must_use]
+    #[inline(always)]
+    pub const fn leaves(self, environment: Environment) -> bool {
+        matches!(self.phase(), Phase::Drain | Phase::Seal) && environment as u8 == self.leaving() as u8
+    }
+
     /// Whether SEAL holds at `ticks`. A seal whose time is over, or that claims to last longer than a
     /// seal may, is DRAIN: an agent that stopped in it harms nobody.
     #[must_use]

@@ -4,7 +4,7 @@
 //! A connection with no state belongs to base. Only connections opened since a switch need a pin. When a
 //! pin cannot be written, the connection goes to base.
 
-use crate::abi::{BackendId, Service, affinity, live};
+use crate::abi::{self, BackendId, Service, affinity, live};
 use crate::census;
 use crate::control::{Control, Environment, Phase};
 use crate::flow::Flow;
@@ -18,6 +18,9 @@ use crate::tables::{Tables, Word};
 
 pub mod datagram;
 mod open;
+pub mod views;
+
+use self::views::{Look, View};
 
 /// IP protocol number of UDP.
 const UDP: u8 = 17;
@@ -72,13 +75,27 @@ pub struct Route {
 }
 
 /// What every branch of the rule looks at.
-struct Situation<'a, T> {
+struct Situation<'a, T, L> {
     tables: &'a T,
     service: &'a Service,
     flow: &'a Flow,
     segment: &'a Segment,
+    look: L,
     control: Control,
     slot: u32,
+}
+
+/// Who sends to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Index of its deployment.
+    pub deployment: u16,
+    /// Number of its service.
+    pub service: u16,
+    /// Its environment.
+    pub environment: Environment,
+    /// Which backend.
+    pub backend: BackendId,
 }
 
 /// Where a client's segment goes.
@@ -88,16 +105,17 @@ struct Situation<'a, T> {
 #[inline(always)]
 pub fn forward<T: Tables>(
     tables: &T,
+    look: impl Look,
     service: &Service,
     flow: &Flow,
     segment: &Segment,
 ) -> Result<Route, Reason> {
     let control = tables.control(service.deployment);
     let slot = slot(tables, service, flow);
-    let here = Situation { tables, service, flow, segment, control, slot };
+    let here = Situation { tables, service, flow, segment, look, control, slot };
     let backend = match control.phase() {
         Phase::Off => return Err(Reason::NotReady),
-        Phase::Steady => {
+        Phase::Steady if !here.look.view().looks(Phase::Steady) => {
             if segment.opens() {
                 here.entered(control.base().environment);
                 here.remember();
@@ -108,8 +126,8 @@ pub fn forward<T: Tables>(
                 here.base()?
             }
         }
-        Phase::Drain | Phase::Seal if segment.opens() => return here.open(),
-        Phase::Drain | Phase::Seal => here.follow()?,
+        Phase::Steady | Phase::Drain | Phase::Seal if segment.opens() => return here.open(),
+        Phase::Steady | Phase::Drain | Phase::Seal => here.follow()?,
     };
     Ok(Route { backend, overflow: false })
 }
@@ -117,17 +135,10 @@ pub fn forward<T: Tables>(
 /// Takes note of a backend's segment to a client: promotes the half pin that it answers, keeps pins and
 /// census up to date. It never changes where the segment goes.
 #[inline(always)]
-pub fn reply<T: Tables>(
-    tables: &T,
-    deployment: u16,
-    service: u16,
-    environment: Environment,
-    backend: BackendId,
-    flow: &Flow,
-    segment: &Segment,
-) {
+pub fn reply<T: Tables>(tables: &T, look: impl Look, sender: &Sender, flow: &Flow, segment: &Segment) {
+    let Sender { deployment, service, environment, backend } = *sender;
     let control = tables.control(deployment);
-    if matches!(control.phase(), Phase::Off | Phase::Steady) {
+    if !look.view().looks(control.phase()) {
         return;
     }
     if let Some(pin) = pin::find(tables, flow) {
@@ -147,7 +158,7 @@ pub fn reply<T: Tables>(
             }
         }
     }
-    if environment == control.leaving() {
+    if control.leaves(environment) {
         let new = Meta::new(0, service, environment as u16);
         census::note(tables, deployment, flow, new, Direction::Return, segment);
     }
@@ -170,16 +181,17 @@ fn slot<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> u32 {
 pub fn owner<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<BackendId, Reason> {
     let control = tables.control(service.deployment);
     let slot = slot(tables, service, flow);
-    let here = Situation { tables, service, flow, segment: &Segment::ACK, control, slot };
+    let view = if service.views & abi::views::PINNED == 0 { View::ORDINARY } else { View::PINNED };
+    let here = Situation { tables, service, flow, segment: &Segment::ACK, look: || view, control, slot };
     match control.phase() {
         Phase::Off => return Err(Reason::NotReady),
-        Phase::Steady => {}
+        Phase::Steady if service.views == 0 => {}
         // Datagrams that stand for themselves.
         _ if service.protocol == UDP && service.affinity & affinity::FLOW == 0 => {
             return here.ring(control.current().slot);
         }
         // An established connection before one that may become it.
-        Phase::Drain | Phase::Seal => {
+        Phase::Steady | Phase::Drain | Phase::Seal => {
             if let Some(pin) = pin::find(tables, flow)
                 && let Some((hold, _)) = here.living(pin.established()).or_else(|| here.living(pin.half()))
             {
@@ -187,6 +199,7 @@ pub fn owner<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<Ba
             }
         }
     }
+    here.unpinned()?;
     here.base()
 }
 
@@ -199,7 +212,7 @@ fn covers<T: Tables>(tables: &T, half: Hold, number: u32) -> bool {
     half.covers(number) || tables.mutated(Mutant::NoWindow)
 }
 
-impl<T: Tables> Situation<'_, T> {
+impl<T: Tables, L: Look> Situation<'_, T, L> {
     #[inline(always)]
     fn ring(&self, ring: u8) -> Result<BackendId, Reason> {
         ring::backend(self.tables, self.service, ring, self.slot).ok_or(Reason::NoBackend)
@@ -263,6 +276,7 @@ impl<T: Tables> Situation<'_, T> {
                 return Ok(self.held(hold));
             }
         }
+        self.unpinned()?;
         if self.tables.mutated(Mutant::MissToCurrent) {
             return self.ring(self.control.current().slot);
         }
@@ -312,13 +326,16 @@ impl<T: Tables> Situation<'_, T> {
     /// Before a pin is used: it lives on. `false`: it does not.
     #[inline(always)]
     fn seen(&self, pin: &Pin<T::Word>) -> bool {
-        pin.touch(|meta| meta.seen(self.tables.seconds(), Direction::Forward, self.segment))
+        pin.touch(|meta| {
+            let meta = meta.seen(self.tables.seconds(), Direction::Forward, self.segment);
+            self.look.view().mark(meta)
+        })
     }
 
     /// Counts the flow if it belongs to the environment that is being left.
     #[inline(always)]
     fn note(&self, environment: Environment) {
-        if environment == self.control.leaving() {
+        if self.control.leaves(environment) {
             let new = Meta::new(0, self.service.id, environment as u16).one_way(self.service.direct());
             census::note(
                 self.tables,

@@ -5,10 +5,11 @@ use core::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::vec::Vec;
 
-use crate::abi::{self, Backend, BackendId, NO_BACKEND, Node, Service};
+use crate::abi::{self, Address, Backend, BackendId, Endpoint, NO_BACKEND, Node, Service, tester};
 use crate::control::{Control, Environment, Phase, Ring};
 use crate::flow::Flow;
 use crate::pin::{Bucket, Pin};
+use crate::service::Directory;
 use crate::tables::{Line, Tables};
 use crate::{census, ring};
 
@@ -33,6 +34,10 @@ pub struct Host {
     pub recent: Vec<AtomicU64>,
     /// `CENSUS`.
     pub census: Vec<Line<AtomicU64>>,
+    /// `SERVICES`, where a test needs any.
+    pub services: Vec<Service>,
+    /// `TESTERS`: deployment, prefix with its length in bits of a mapped address, and what it is.
+    pub testers: Vec<(u16, Address, u32, u8)>,
     /// The clock.
     pub nanoseconds: AtomicU64,
     /// How packets reach the backends of its services: one of [`abi::mode`].
@@ -75,6 +80,8 @@ impl Host {
             locks: zeroed(crate::pin::LOCKS as usize),
             recent: zeroed(usize::from(deployments) * 2 * words as usize),
             census: (0..256).map(|_| Default::default()).collect(),
+            services: Vec::new(),
+            testers: Vec::new(),
             nanoseconds: AtomicU64::new(1 << 40),
             mode: abi::mode::NAT,
         };
@@ -109,7 +116,9 @@ impl Host {
             other_ports: abi::other_ports::KERNEL,
             affinity: 0,
             mode: self.mode,
-            pad: [0; 25],
+            views: 0,
+            pad: [0; 20],
+            idle_base: 0,
         }
     }
 
@@ -169,6 +178,16 @@ fn backend(id: u16) -> Backend {
     }
 }
 
+impl Directory for Host {
+    fn service(&self, index: u32) -> Option<&Service> {
+        self.services.get(index as usize)
+    }
+
+    fn endpoint(&self, _: u32) -> Option<&Endpoint> {
+        None
+    }
+}
+
 impl Tables for Host {
     type Word = AtomicU64;
 
@@ -206,6 +225,15 @@ impl Tables for Host {
 
     fn census(&self, bucket: u32) -> Option<&Line<AtomicU64>> {
         self.census.get(bucket as usize)
+    }
+
+    fn tester(&self, deployment: u16, client: &Address) -> u8 {
+        let bits = |address: &Address| u128::from_be_bytes(address.0);
+        let has = |(of, prefix, length, _): &&(u16, Address, u32, u8)| {
+            *of == deployment && (bits(prefix) ^ bits(client)).leading_zeros() >= *length
+        };
+        let longest = self.testers.iter().filter(has).max_by_key(|prefix| prefix.2);
+        longest.map_or(tester::NEVER, |prefix| prefix.3)
     }
 
     fn nanoseconds(&self) -> u64 {

@@ -23,6 +23,7 @@ const FIN_RETURN: u64 = 1 << 25;
 const RST: u64 = 1 << 26;
 const GIVEN_UP: u64 = 1 << 27;
 const ONE_WAY: u64 = 1 << 28;
+const KEPT: u64 = 1 << 29;
 
 /// A closing flow is over after so many seconds of silence both ways.
 const LINGER: u32 = 120;
@@ -111,10 +112,24 @@ impl Meta {
         self.0 & FIN_FORWARD != 0 && self.0 & (FIN_RETURN | ONE_WAY) != 0
     }
 
-    /// The word of a pin that the agent frees: from then on nobody may use it. No packet takes that back.
+    /// The word of a pin that is freed: from then on nobody may use it. No packet takes that back.
     #[must_use]
+    #[inline(always)]
     pub const fn give_up(self) -> Self {
         Self(self.0 | GIVEN_UP)
+    }
+
+    /// The word of a pin that counts in every phase, and that clearing leaves alone, if the last bit is 1.
+    #[must_use]
+    #[inline(always)]
+    pub const fn kept_by(self, bit: u32) -> Self {
+        Self(self.0 | (bit as u64 & 1) * KEPT)
+    }
+
+    /// The pin counts in every phase.
+    #[must_use]
+    pub const fn kept(self) -> bool {
+        self.0 & KEPT != 0
     }
 
     /// The agent has given the pin up.

@@ -73,6 +73,8 @@ reasons! {
     NoNeighbour = 40, Drop, "no_neighbour", "To a backend (mode dsr) whose hardware address is not known yet.";
     DirectFragment = 42, Drop, "direct_fragment", "The first fragment of a packet to a service of mode dsr or ipip, which takes none.";
     NotOnLink = 41, Drop, "not_on_link", "To a backend (mode dsr) that is behind a router, which would send the packet back.";
+    NoPin = 39, Send, "no_pin", "To a service that pins every connection: one without a pin, or a new one for which there is no room; the client is told so.";
+    FragmentedView = 43, Drop, "fragmented_view", "A fragment to or from a service with a preview, testers, or a shared endpoint.";
 }
 
 #[cfg(test)]

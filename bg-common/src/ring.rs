@@ -27,6 +27,20 @@ pub fn backend<T: Tables>(tables: &T, service: &Service, ring: u8, slot: u32) ->
     if id == NO_BACKEND { None } else { Some(id) }
 }
 
+/// The same; with `idle` 1 in the ring for the environment that is not live, if the service has such rings. No branch
+/// asks which.
+#[inline(always)]
+pub fn either<T: Tables>(tables: &T, service: &Service, idle: u32, ring: u8, slot: u32) -> Option<BackendId> {
+    let base = service.ring_base ^ (service.ring_base ^ service.idle_base) & 0_u32.wrapping_sub(idle);
+    backend(tables, &Service { ring_base: base, ..*service }, ring, slot)
+}
+
+/// The backend that the service's idle ring `ring` (0 to 2) names for `slot`.
+#[inline(always)]
+pub fn idle<T: Tables>(tables: &T, service: &Service, ring: u8, slot: u32) -> Option<BackendId> {
+    if service.idle_base == 0 { None } else { either(tables, service, 1, ring, slot) }
+}
+
 /// One slot of an element.
 #[must_use]
 #[inline(always)]

@@ -16,5 +16,10 @@ catalogue! {
         FirstV6 = 7, "bg_first_v6", "The same over IPv6.";
         FirstUdp = 8, "bg_first_udp", "The first fragment of a UDP datagram, over either version of IP.";
         Encap = 9, "bg_encap", "A packet that travels to its backend within another one: which backend is in `NOTE`.";
+        Views = 10, "bg_views", "TCP over IPv4, to a service with views: a preview, one that has testers, or a shared endpoint.";
+        ViewsV6 = 11, "bg_views_v6", "TCP over IPv6, to such a service.";
+        ViewsUdp = 12, "bg_views_udp", "UDP over either version of IP, to such a service.";
+        ViewsBack = 13, "bg_views_back", "TCP over either version of IP, from its backends.";
+        ViewsUdpBack = 14, "bg_views_udp_back", "UDP over either version of IP, from its backends.";
     }
 }

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::abi::{Backend, BackendId, Node, live};
+use crate::abi::{Address, Backend, BackendId, Node, live, tester};
 use crate::control::Control;
 use crate::mutant::Mutant;
 use crate::pin;
@@ -74,6 +74,12 @@ pub trait Tables {
     #[inline(always)]
     fn read(&self, word: &AtomicU64) -> u64 {
         word.load(Relaxed)
+    }
+    /// What `TESTERS` says of a client. Only the program asks.
+    #[inline(always)]
+    fn tester(&self, deployment: u16, client: &Address) -> u8 {
+        let _ = (deployment, client);
+        tester::NEVER
     }
     /// Whether the rule is to be wrong in this way. Only the model and a program built for it say so.
     #[inline(always)]

@@ -7,7 +7,8 @@ use std::vec::Vec;
 
 use bg_common::abi::{
     Address, Backend, BackendCounter, BackendId, Counter, Endpoint, FragmentKey, Fragmented,
-    INTERFACE_PROBES, INTERFACES, Interface, NEXT_HOPS, NextHop, Node, REASON_COUNTERS, Service, entry,
+    INTERFACE_PROBES, INTERFACES, Interface, NEXT_HOPS, NextHop, Node, OTHERS, Other, REASON_COUNTERS,
+    Service, entry,
 };
 use bg_common::control::Control;
 use bg_common::pin::Bucket;
@@ -135,6 +136,11 @@ impl Host {
                 Stage::FirstV6 => path::run_first_v6(self, packet),
                 Stage::FirstUdp => path::run_first_udp(self, packet),
                 Stage::Encap => encap::run(self, packet),
+                Stage::Views => path::run_views(self, packet),
+                Stage::ViewsV6 => path::run_views_v6(self, packet),
+                Stage::ViewsUdp => path::run_views_udp(self, packet),
+                Stage::ViewsBack => path::run_views_back(self, packet),
+                Stage::ViewsUdpBack => path::run_views_udp_back(self, packet),
             };
         }
         action
@@ -248,6 +254,10 @@ impl Tables for Host {
         self.tables.census(bucket)
     }
 
+    fn tester(&self, deployment: u16, client: &Address) -> u8 {
+        self.tables.tester(deployment, client)
+    }
+
     fn nanoseconds(&self) -> u64 {
         self.tables.nanoseconds()
     }
@@ -349,7 +359,9 @@ const NO_SERVICE: Service = Service {
     other_ports: 0,
     affinity: 0,
     mode: 0,
-    pad: [0; 25],
+    views: 0,
+    pad: [0; 20],
+    idle_base: 0,
 };
 
 const NO_ENDPOINT: Endpoint = Endpoint {
@@ -364,7 +376,9 @@ const NO_ENDPOINT: Endpoint = Endpoint {
     deployment: 0,
     environment: 0,
     excludes: 0,
-    pad: [0; 18],
+    views: 0,
+    pad: [0; 5],
+    others: [Other { service: 0, backend: 0 }; OTHERS],
 };
 
 const NO_INTERFACE: Interface = Interface { index: 0, mac: [0; 6], accept_local_set: 0, pad: [0; 5] };

@@ -2,7 +2,8 @@
 //! it is led to the backend that sent the reply, and speaks of that backend's address. An error about a request comes
 //! from behind the node and speaks of a backend: it goes to the client, and speaks of the VIP (RFC 5508, 4.2).
 
-use bg_common::abi::{Address, Endpoint, Service, entry, mode};
+use bg_common::abi::{Address, Endpoint, Service, entry, mode, views};
+use bg_common::decide::views::{Voice, answering};
 use bg_common::decide::{self, Route};
 use bg_common::reason::Reason;
 use bg_common::service;
@@ -222,11 +223,17 @@ fn to_client<I: Icmp, K: Kernel>(
     if endpoint.excludes != 0 && arrival.kernel.excluded(&client) {
         return Err(Reason::Excluded.into());
     }
-    let vip = endpoint.vip;
+    let port = [quoted.ports[0], quoted.ports[1]];
+    let flow = |service| I::flow(&arrival.kernel.node().key, &client, port, service);
+    let Voice { vip, port, .. } = if endpoint.views & views::SHARED == 0 {
+        Voice::of(endpoint)
+    } else {
+        answering(arrival.kernel, endpoint, None, flow)
+    };
     let hop = route::<I, K>(arrival, &headers, || vip, &client)?;
     let Headers { macs, ip, message, .. } = headers;
     let outer = I::before(ip.set_source(&vip, hop.is_some().into()));
-    let inner = quoted.rewrite(2, u16::from_ne_bytes(endpoint.vip_port), |ip| ip.set_destination(&vip, 0));
+    let inner = quoted.rewrite(2, u16::from_ne_bytes(port), |ip| ip.set_destination(&vip, 0));
     alter(message, outer.and(inner));
     send(macs, hop, Reason::ErrorReturned, Reason::ReturnedByKernel)
 }

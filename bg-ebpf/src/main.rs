@@ -55,6 +55,11 @@ stages! {
     bg_first_v6 = path::run_first_v6;
     bg_first_udp = path::run_first_udp;
     bg_encap = encap::run;
+    bg_views = path::run_views;
+    bg_views_v6 = path::run_views_v6;
+    bg_views_udp = path::run_views_udp;
+    bg_views_back = path::run_views_back;
+    bg_views_udp_back = path::run_views_udp_back;
 }
 
 #[inline(always)]

@@ -20,7 +20,7 @@ use aya_ebpf::maps::{Array, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use bg_common::abi::{
     self, Address, Backend, BackendCounter, BackendId, Counter, Endpoint, FragmentKey, Fragmented, Interface,
-    Ledger, NextHop, Node, Service, ServiceName,
+    Ledger, NextHop, Node, Service, ServiceName, tester,
 };
 use bg_common::control::Control;
 use bg_common::pin;
@@ -76,6 +76,8 @@ static FRAGMENTS: LruHashMap<FragmentKey, Fragmented> = LruHashMap::with_max_ent
 static ANSWERS: PerCpuArray<Spent> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 static EXCLUDED: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(1024, 0);
+#[map]
+static TESTERS: LpmTrie<[u8; tester::KEY], u8> = LpmTrie::with_max_entries(1024, 0);
 
 // Not read here: they live and are pinned with the rest because they mean nothing without it.
 #[map]
@@ -232,6 +234,12 @@ impl Tables for Maps<'_> {
     #[inline(always)]
     fn census(&self, bucket: u32) -> Option<&Line<Shared>> {
         CENSUS.get(bucket)
+    }
+
+    #[inline(always)]
+    fn tester(&self, deployment: u16, client: &Address) -> u8 {
+        let key = Key::new(u32::try_from(tester::KEY * 8).unwrap_or(0), tester::key(deployment, client));
+        TESTERS.get(key).map_or(tester::NEVER, |held| *held)
     }
 
     #[inline(always)]

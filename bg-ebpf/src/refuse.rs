@@ -2,13 +2,14 @@
 //! RST that a host without the connection would send, in place; a datagram is answered by [`crate::answer`].
 
 use bg_common::reason::Reason;
+use bg_common::stage::Stage;
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use network_types::tcp::TcpHdr;
 
 use crate::answer::{self, HOPS};
 use crate::checksum::Sum;
 use crate::ip::Ip;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Note};
 use crate::packet::{Field as _, Frame, Macs, Packet};
 use crate::parse::{self, IPV4, TCP, UDP};
 use crate::transport::Refusal;
@@ -27,6 +28,15 @@ trait Turn: Ip + Copy {
     fn turn(&self, frame: &mut Frame<'_>) -> Option<Sum>;
 }
 
+/// Leaves word of why the packet is refused; for [`run`].
+#[inline(always)]
+pub(crate) fn enter<K: Kernel>(kernel: &K, outcome: Outcome) -> Action {
+    if let Some(note) = kernel.note() {
+        note.set(Note { reason: outcome.reason as u32, ..Note::default() });
+    }
+    Action::Enter(Stage::Refuse)
+}
+
 /// [`Stage::Refuse`].
 #[inline(always)]
 pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
@@ -41,7 +51,9 @@ pub fn run<K: Kernel, P: Packet>(kernel: &K, packet: &mut P) -> Action {
     };
     match end {
         Ok(()) => {
-            verdict::conclude(kernel, ingress, bytes, Outcome { reason: Reason::Refused, detail: ingress })
+            let unpinned = kernel.note().is_some_and(|note| note.get().reason == Reason::NoPin as u32);
+            let reason = if unpinned { Reason::NoPin } else { Reason::Refused };
+            verdict::conclude(kernel, ingress, bytes, Outcome { reason, detail: ingress })
         }
         Err(Outcome { reason: Reason::OtherProtocol, detail }) if detail == UDP.into() => {
             answer::enter(kernel, Reason::NoBackend.into())

@@ -54,7 +54,9 @@ fn node() -> Host {
             deployment: 0,
             environment: u8::from(id > 1),
             excludes: 0,
-            pad: [0; 18],
+            views: 0,
+            pad: [0; 5],
+            others: Default::default(),
         });
         host.add_route(Address::v4(address), 128, hop(LAN, LAN_MAC, BACKEND_MAC));
     }

@@ -5,8 +5,9 @@ mod udp;
 
 pub(crate) use self::tcp::Refusal;
 
-use bg_common::abi::{Endpoint, Service};
-use bg_common::decide::Route;
+use bg_common::abi::Service;
+use bg_common::decide::views::Look;
+use bg_common::decide::{Route, Segment, Sender};
 use bg_common::flow::Flow;
 use bg_common::reason::Reason;
 
@@ -41,11 +42,22 @@ pub(crate) trait Transport: Wire {
     fn forward<K: Kernel>(
         &self,
         kernel: &K,
+        look: impl Look,
         service: &Service,
         flow: &Flow,
         shape: &Shape,
     ) -> Result<(Route, bool), Reason>;
 
     /// Takes note of it as a backend's reply. Whether it accepts a connection.
-    fn reply<K: Kernel>(&self, kernel: &K, endpoint: &Endpoint, flow: &Flow, shape: &Shape) -> bool;
+    fn reply<K: Kernel>(
+        &self,
+        kernel: &K,
+        look: impl Look,
+        sender: &Sender,
+        flow: &Flow,
+        shape: &Shape,
+    ) -> bool;
+
+    /// What the rule needs to know of it; none of a datagram.
+    fn segment(&self, shape: &Shape) -> Option<Segment>;
 }

@@ -70,5 +70,9 @@ pub struct ServiceName {
     /// 1: the agent added the VIP to the node and removes it again when it detaches.
     pub vip_added: u8,
     /// Padding.
-    pub pad: [u8; 25],
+    pub pad: u8,
+    /// It is the preview of the service with this number less 1; 0: it is a service by itself.
+    pub preview_of: u16,
+    /// Padding.
+    pub rest: [u8; 22],
 }

@@ -67,6 +67,41 @@ pub mod mode {
     pub const IPIP: u8 = 2;
 }
 
+/// What makes a service's flows differ from others, bits of `Service::views` and `Endpoint::views`; 0 is a service as
+/// most are.
+pub mod views {
+    /// Every flow is pinned, in every phase.
+    pub const PINNED: u8 = 1;
+    /// Some clients may be testers: `TESTERS` knows.
+    pub const TESTERS: u8 = 2;
+    /// The endpoint is of other services too.
+    pub const SHARED: u8 = 4;
+}
+
+/// What `TESTERS` says of a prefix.
+pub mod tester {
+    /// Nothing: it is not there.
+    pub const NEVER: u8 = 0;
+    /// Its clients are testers.
+    pub const NOW: u8 = 1;
+    /// They were; the connections that they opened then may still be there.
+    pub const ONCE: u8 = 2;
+    /// Length of a key: the deployment, big-endian, and an address.
+    pub const KEY: usize = 18;
+
+    /// The key of a client; its first 16 bits are the deployment.
+    #[must_use]
+    #[inline(always)]
+    pub const fn key(deployment: u16, client: &super::Address) -> [u8; KEY] {
+        let [high, low] = deployment.to_be_bytes();
+        let a = &client.0;
+        [
+            high, low, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12],
+            a[13], a[14], a[15],
+        ]
+    }
+}
+
 /// An entry of `SERVICES`. Every VIP has one more entry, with port 0: it stands for the VIP itself and holds
 /// its policy.
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +131,12 @@ pub struct Service {
     pub affinity: u8,
     /// One of [`mode`].
     pub mode: u8,
+    /// Bits of [`views`].
+    pub views: u8,
     /// Padding.
-    pub pad: [u8; 25],
+    pub pad: [u8; 20],
+    /// First element of the rings that lead to the environment that is not live, three as well; 0 is none.
+    pub idle_base: u32,
 }
 
 impl Service {
@@ -162,6 +201,23 @@ pub struct Endpoint {
     pub environment: u8,
     /// 1: consult `EXCLUDED` before taking a packet for a reply.
     pub excludes: u8,
+    /// Bits of [`views`]: those of its service, and whether it is shared.
+    pub views: u8,
     /// Padding.
-    pub pad: [u8; 18],
+    pub pad: [u8; 5],
+    /// The other services that it is shared with, all of which pin every flow.
+    pub others: [Other; OTHERS],
+}
+
+/// Services besides the first that an endpoint may belong to.
+pub const OTHERS: usize = 3;
+
+/// Another service of an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Other {
+    /// Its entry in `SERVICES`, plus 1; 0 is none, here and further on.
+    pub service: u16,
+    /// Which of its backends the endpoint is.
+    pub backend: BackendId,
 }

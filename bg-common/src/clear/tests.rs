@@ -5,7 +5,8 @@ use super::*;
 use crate::abi::BackendId;
 use crate::control::Environment::{Blue, Green};
 use crate::control::Phase;
-use crate::decide::{Segment, forward, reply};
+use crate::decide::views::View;
+use crate::decide::{Segment, Sender, forward, reply};
 use crate::host::Host;
 use crate::reason::Reason;
 use core::convert::Infallible;
@@ -46,12 +47,19 @@ impl Scene {
         let scene = Self { services: [Some(host.service(0))], flow: host.flow(1), host };
         let backend = scene.syn(7).unwrap();
         let answer = Segment { acknowledgement: 8, ..Segment::ACK };
-        reply(&scene.host, 0, 0, Green, backend, &scene.flow, &answer);
+        reply(
+            &scene.host,
+            || View::ORDINARY,
+            &Sender { deployment: 0, service: 0, environment: Green, backend },
+            &scene.flow,
+            &answer,
+        );
         scene
     }
 
     fn go(&self, segment: &Segment) -> Result<BackendId, Reason> {
-        forward(&self.host, &self.services[0].unwrap(), &self.flow, segment).map(|route| route.backend)
+        forward(&self.host, || View::ORDINARY, &self.services[0].unwrap(), &self.flow, segment)
+            .map(|route| route.backend)
     }
 
     fn syn(&self, isn: u32) -> Result<BackendId, Reason> {

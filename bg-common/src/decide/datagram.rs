@@ -2,36 +2,42 @@
 //! knows was there before the switch and belongs to base, one that it does not know is new. Without flow affinity
 //! every datagram stands for itself and goes to current.
 
-use super::{Route, Segment, Situation};
+use super::views::Look;
+use super::{Route, Segment, Sender, Situation};
 use crate::abi::{BackendId, NO_BACKEND, Service, affinity};
+use crate::census;
 use crate::control::{Environment, Phase};
 use crate::flow::Flow;
 use crate::meta::{Direction, Meta};
 use crate::pin::{self, Hold, Inserted};
 use crate::reason::Reason;
 use crate::tables::Tables;
-use crate::{census, recent};
 
 /// What pins and `RECENT` keep in the place of a first sequence number.
-const NO_ISN: u32 = 0;
+pub(super) const NO_ISN: u32 = 0;
 
 /// Where a client's datagram goes.
 ///
 /// # Errors
 /// The reason why it goes nowhere.
 #[inline(always)]
-pub fn forward<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<Route, Reason> {
+pub fn forward<T: Tables>(
+    tables: &T,
+    look: impl Look,
+    service: &Service,
+    flow: &Flow,
+) -> Result<Route, Reason> {
     let control = tables.control(service.deployment);
     let slot = super::slot(tables, service, flow);
-    let here = Situation { tables, service, flow, segment: &Segment::ACK, control, slot };
+    let here = Situation { tables, service, flow, segment: &Segment::ACK, look, control, slot };
     let phase = control.phase();
     if phase == Phase::Off {
         return Err(Reason::NotReady);
     }
     if service.affinity & affinity::FLOW == 0 {
-        return Ok(Route { backend: here.ring(control.current().slot)?, overflow: false });
+        return Ok(Route { backend: here.fresh()?, overflow: false });
     }
-    if phase == Phase::Steady {
+    if !here.look.view().looks(phase) {
         here.entered(control.base().environment);
         here.remember();
         return Ok(Route { backend: here.base()?, overflow: false });
@@ -41,16 +47,10 @@ pub fn forward<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<
 
 /// Takes note of a backend's datagram to a client.
 #[inline(always)]
-pub fn reply<T: Tables>(
-    tables: &T,
-    deployment: u16,
-    service: u16,
-    environment: Environment,
-    backend: BackendId,
-    flow: &Flow,
-) {
+pub fn reply<T: Tables>(tables: &T, look: impl Look, sender: &Sender, flow: &Flow) {
+    let Sender { deployment, service, environment, backend } = *sender;
     let control = tables.control(deployment);
-    if matches!(control.phase(), Phase::Off | Phase::Steady) {
+    if !look.view().looks(control.phase()) {
         return;
     }
     if let Some(pin) = pin::find(tables, flow)
@@ -58,7 +58,7 @@ pub fn reply<T: Tables>(
     {
         pin.touch(|meta| meta.seen(tables.seconds(), Direction::Return, &Segment::ACK));
     }
-    if environment == control.leaving() {
+    if control.leaves(environment) {
         let new = Meta::new(0, service, environment as u16);
         census::note(tables, deployment, flow, new, Direction::Return, &Segment::ACK);
     }
@@ -70,13 +70,13 @@ fn held<W: crate::tables::Word>(pin: &pin::Pin<W>) -> Option<Hold> {
     pin.established().or_else(|| pin.half())
 }
 
-impl<T: Tables> Situation<'_, T> {
+impl<T: Tables, L: Look> Situation<'_, T, L> {
     /// A datagram with flow affinity while pins count.
     #[inline(always)]
     fn datagram(&self) -> Result<Route, Reason> {
         let mut overflow = false;
         let mut pinned = NO_BACKEND;
-        let known = recent::has(self.tables, self.service.deployment, self.flow, NO_ISN);
+        let known = self.is_recent(NO_ISN);
         if let Some(pin) = pin::find(self.tables, self.flow) {
             if let Some((hold, _)) = self.living(held(pin))
                 && self.seen(pin)
@@ -88,6 +88,9 @@ impl<T: Tables> Situation<'_, T> {
             }
         } else if !known {
             (pinned, overflow) = self.begin()?;
+        }
+        if pinned == NO_BACKEND {
+            self.unpinned()?;
         }
         if known || pinned == NO_BACKEND {
             // In every phase: it is what tells it from a new one at the next switch.
@@ -114,13 +117,13 @@ impl<T: Tables> Situation<'_, T> {
     /// because there is no room.
     #[inline(always)]
     fn begin(&self) -> Result<(BackendId, bool), Reason> {
-        let backend = self.ring(self.control.current().slot)?;
-        if self.base() == Ok(backend) {
+        let backend = self.fresh()?;
+        if self.as_base(backend) {
             return Ok((NO_BACKEND, false));
         }
         let seconds = self.tables.seconds();
         let hold = Hold::new(NO_ISN, backend, seconds);
-        let meta = Meta::new(seconds, self.service.id, self.slot as u16).one_way(self.service.direct());
+        let meta = self.meta(seconds);
         match pin::insert(self.tables, self.flow, hold, meta) {
             Inserted::New => Ok((backend, false)),
             // Another processor was first, and meant the same or an older ring.

@@ -1,5 +1,6 @@
 //! A SYN while pins count: where a new connection goes, and how its later packets will know.
 
+use super::views::Look;
 use super::{Route, Situation};
 use crate::abi::{BackendId, NO_BACKEND};
 use crate::control::Environment;
@@ -29,13 +30,14 @@ impl Way {
     }
 }
 
-impl<T: Tables> Situation<'_, T> {
+impl<T: Tables, L: Look> Situation<'_, T, L> {
     /// A SYN while pins count.
     #[inline(always)]
     pub(super) fn open(&self) -> Result<Route, Reason> {
         let sealed = self.sealed();
         let Way { pinned, overflow } = self.way(sealed)?;
         let (backend, environment) = if pinned == NO_BACKEND {
+            self.unpinned()?;
             let environment = self.control.base().environment;
             if sealed == Some(environment) {
                 return Err(Reason::Sealed);
@@ -51,6 +53,13 @@ impl<T: Tables> Situation<'_, T> {
         self.entered(environment);
         self.note(environment);
         Ok(Route { backend, overflow })
+    }
+
+    /// The meta word of a new pin.
+    #[inline(always)]
+    pub(super) fn meta(&self, seconds: u32) -> Meta {
+        let meta = Meta::new(seconds, self.service.id, self.slot as u16).one_way(self.service.direct());
+        self.look.view().mark(meta)
     }
 
     #[inline(always)]
@@ -76,21 +85,21 @@ impl<T: Tables> Situation<'_, T> {
                 return Ok(Way::pinned(self.held(hold)));
             }
         }
-        if recent::has(self.tables, self.service.deployment, self.flow, isn) {
+        if self.is_recent(isn) {
             return Ok(Way::BASE);
         }
         let pin = if let Some(pin) = pin {
             pin
         } else {
-            let backend = self.ring(self.control.current().slot)?;
+            let backend = self.fresh()?;
             // Where both rings agree, a pin would say what base says: a change inside an environment, or a
             // canary step, needs pins for the slots that it moves and no others.
-            if self.base() == Ok(backend) {
+            if self.as_base(backend) {
                 return Ok(Way::BASE);
             }
             let seconds = self.tables.seconds();
             let half = Hold::new(isn, backend, seconds);
-            let meta = Meta::new(seconds, self.service.id, self.slot as u16).one_way(self.service.direct());
+            let meta = self.meta(seconds);
             match pin::insert(self.tables, self.flow, half, meta) {
                 Inserted::New => return Ok(Way::pinned(backend)),
                 Inserted::Found(pin) if self.tables.mutated(Mutant::InsertionOverwrites) => {
@@ -124,7 +133,7 @@ impl<T: Tables> Situation<'_, T> {
             // Another processor put the same SYN there just now.
             if half.isn() == isn { half.backend() } else { NO_BACKEND }
         } else {
-            let backend = self.ring(self.control.current().slot)?;
+            let backend = self.fresh()?;
             // The stamp first, so that the agent does not take an old pin away from under the new half.
             self.seen(pin);
             let half = Hold::new(isn, backend, self.tables.seconds());

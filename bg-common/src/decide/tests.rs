@@ -13,6 +13,7 @@ mod direct;
 mod history;
 mod rate;
 mod source;
+mod views;
 
 const BLUE: (u8, Environment) = (0, Blue);
 const GREEN: (u8, Environment) = (1, Green);
@@ -31,7 +32,7 @@ pub(super) fn answer(isn: u32) -> Segment {
 
 /// Where a segment of a client goes.
 pub(super) fn go(host: &Host, flow: &Flow, segment: &Segment) -> Result<BackendId, Reason> {
-    forward(host, &host.service(0), flow, segment).map(|route| route.backend)
+    forward(host, || View::ORDINARY, &host.service(0), flow, segment).map(|route| route.backend)
 }
 
 /// The environment of a backend of [`Host`].
@@ -39,12 +40,17 @@ pub(super) fn environment(backend: BackendId) -> Environment {
     Environment::from_bit((backend / 2) as u8)
 }
 
+/// A backend of the service of deployment 0.
+pub(super) fn sender(backend: BackendId) -> Sender {
+    Sender { deployment: 0, service: 0, environment: environment(backend), backend }
+}
+
 /// A backend answers, this way or another.
 fn replied(host: &Host, flow: &Flow, backend: BackendId, segment: &Segment) {
     if host.service(0).direct() {
         return;
     }
-    reply(host, 0, 0, environment(backend), backend, flow, segment);
+    reply(host, || View::ORDINARY, &sender(backend), flow, segment);
 }
 
 fn flip(host: &Host) {
@@ -131,7 +137,7 @@ fn without_room_a_new_connection_goes_to_base_and_stays_there() {
     let host = Host::new(1, 0);
     let flow = host.flow(1);
     flip(&host);
-    let route = forward(&host, &host.service(0), &flow, &syn(7)).unwrap();
+    let route = forward(&host, || View::ORDINARY, &host.service(0), &flow, &syn(7)).unwrap();
     assert!(route.overflow && environment(route.backend) == Blue);
     assert_eq!(go(&host, &flow, &syn(7)), Ok(route.backend));
     assert_eq!(go(&host, &flow, &data(8)), Ok(route.backend));
@@ -292,7 +298,7 @@ fn two_choices_fill_most_of_the_table_before_anything_overflows() {
     flip(&host);
     let overflow = |n: u16| {
         let flow = host.flow(n);
-        forward(&host, &host.service(0), &flow, &syn(7)).unwrap().overflow
+        forward(&host, || View::ORDINARY, &host.service(0), &flow, &syn(7)).unwrap().overflow
     };
     // 1,024 pins in all; half of them are taken without a miss.
     let first = (0..1024).position(overflow);

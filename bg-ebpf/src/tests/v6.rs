@@ -71,7 +71,9 @@ pub(super) fn add(host: &mut Host) {
             deployment: 0,
             environment,
             excludes: 0,
-            pad: [0; 18],
+            views: 0,
+            pad: [0; 5],
+            others: Default::default(),
         });
     }
     route(host, 1500);

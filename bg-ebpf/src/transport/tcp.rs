@@ -1,8 +1,8 @@
 //! TCP (RFC 9293).
 
-use bg_common::abi::{Endpoint, Service};
-use bg_common::control::Environment;
-use bg_common::decide::{self, Route, Segment};
+use bg_common::abi::Service;
+use bg_common::decide::views::Look;
+use bg_common::decide::{self, Route, Segment, Sender};
 use bg_common::flow::Flow;
 use bg_common::reason::Reason;
 use network_types::tcp::TcpHdr;
@@ -68,21 +68,32 @@ impl Transport for TcpHdr {
     fn forward<K: Kernel>(
         &self,
         kernel: &K,
+        look: impl Look,
         service: &Service,
         flow: &Flow,
         shape: &Shape,
     ) -> Result<(Route, bool), Reason> {
         let segment = segment(shape, self);
-        Ok((decide::forward(kernel, service, flow, &segment)?, segment.opens()))
+        Ok((decide::forward(kernel, look, service, flow, &segment)?, segment.opens()))
     }
 
     #[inline(always)]
-    fn reply<K: Kernel>(&self, kernel: &K, endpoint: &Endpoint, flow: &Flow, shape: &Shape) -> bool {
+    fn reply<K: Kernel>(
+        &self,
+        kernel: &K,
+        look: impl Look,
+        sender: &Sender,
+        flow: &Flow,
+        shape: &Shape,
+    ) -> bool {
         let segment = segment(shape, self);
-        let Endpoint { deployment, service, backend, .. } = *endpoint;
-        let environment = Environment::from_bit(endpoint.environment);
-        decide::reply(kernel, deployment, service, environment, backend, flow, &segment);
+        decide::reply(kernel, look, sender, flow, &segment);
         segment.syn && segment.ack
+    }
+
+    #[inline(always)]
+    fn segment(&self, shape: &Shape) -> Option<Segment> {
+        Some(segment(shape, self))
     }
 }
 

@@ -1,8 +1,8 @@
 //! UDP (RFC 768).
 
-use bg_common::abi::{Endpoint, Service};
-use bg_common::control::Environment;
-use bg_common::decide::{Route, datagram};
+use bg_common::abi::Service;
+use bg_common::decide::views::Look;
+use bg_common::decide::{Route, Segment, Sender, datagram};
 use bg_common::flow::Flow;
 use bg_common::reason::Reason;
 use network_types::udp::UdpHdr;
@@ -58,19 +58,23 @@ impl Transport for UdpHdr {
     fn forward<K: Kernel>(
         &self,
         kernel: &K,
+        look: impl Look,
         service: &Service,
         flow: &Flow,
         _: &Shape,
     ) -> Result<(Route, bool), Reason> {
-        Ok((datagram::forward(kernel, service, flow)?, false))
+        Ok((datagram::forward(kernel, look, service, flow)?, false))
     }
 
     #[inline(always)]
-    fn reply<K: Kernel>(&self, kernel: &K, endpoint: &Endpoint, flow: &Flow, _: &Shape) -> bool {
-        let Endpoint { deployment, service, backend, .. } = *endpoint;
-        let environment = Environment::from_bit(endpoint.environment);
-        datagram::reply(kernel, deployment, service, environment, backend, flow);
+    fn reply<K: Kernel>(&self, kernel: &K, look: impl Look, sender: &Sender, flow: &Flow, _: &Shape) -> bool {
+        datagram::reply(kernel, look, sender, flow);
         false
+    }
+
+    #[inline(always)]
+    fn segment(&self, _: &Shape) -> Option<Segment> {
+        None
     }
 }
 

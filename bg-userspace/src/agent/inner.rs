@@ -19,6 +19,8 @@ impl Agent {
     pub(super) fn follow(&mut self) -> Result<(), Error> {
         for at in 0..self.deployments.len() {
             self.bury_and_raise(at)?;
+            let control = self.datapath.control(self.deployments[at].installed.index);
+            self.lead_idle(at, &[control.base(), control.current()])?;
             self.follow_one(at)?;
         }
         Ok(())
@@ -63,6 +65,7 @@ impl Agent {
                     return Ok(());
                 }
                 let current = self.place(control, aim.live, &wanted)?;
+                self.lead_idle(at, &[current])?;
                 let count = match facts.usable.len() {
                     1 => "1 backend".to_owned(),
                     count => format!("{count} backends"),

@@ -8,7 +8,7 @@ use bg_common::control::Environment;
 use tracing::info;
 
 use super::{Agent, Managed};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Prefix};
 use crate::datapath::{Datapath, Deployment, Error, InstalledBackend, wanted_backends};
 use crate::journal::Outcome;
 
@@ -48,7 +48,9 @@ impl Agent {
         let mut added = Vec::new();
         for deployment in &mut self.deployments {
             let Some(wanted) = config.deployments.get(&deployment.installed.name) else { continue };
-            if let Err(error) = join(&self.datapath, &mut deployment.installed, wanted, &mut added) {
+            let joined = join(&self.datapath, &mut deployment.installed, wanted, &mut added);
+            let ready = joined.and_then(|()| self.datapath.add_idle(&deployment.installed, &wanted.testers));
+            if let Err(error) = ready {
                 for id in added {
                     self.drop_backend(id)?;
                 }
@@ -62,16 +64,35 @@ impl Agent {
                 deployment.installed.follow(wanted);
                 let sentences = differences(&before, &deployment.installed, &added);
                 changes.extend(sentences.into_iter().map(|sentence| (at, sentence)));
+                let (before, after) = (&deployment.config.testers, &wanted.testers);
+                changes.extend((before != after).then(|| (at, testers(before, after))));
                 deployment.config = wanted.clone();
             }
         }
         self.config = config;
         self.renew_checks();
+        self.renew_testers()?;
         // Whatever a ring will name must be known after a reboot.
         self.note_down();
         // The rings follow at once; who joins is waited for until its checks pass.
         self.follow()?;
         Ok(changes)
+    }
+
+    /// Lets the clients be testers that are configured. Their rings are there first.
+    ///
+    /// # Errors
+    /// When a table is full, or the kernel refuses.
+    pub(super) fn renew_testers(&mut self) -> Result<(), Error> {
+        for at in 0..self.deployments.len() {
+            let Managed { installed, config, .. } = &self.deployments[at];
+            let control = self.datapath.control(installed.index);
+            self.datapath.add_idle(installed, &config.testers)?;
+            self.lead_idle(at, &[control.base(), control.current()])?;
+            let Managed { installed, config, .. } = &self.deployments[at];
+            self.datapath.set_testers(installed, &config.testers)?;
+        }
+        Ok(())
     }
 
     /// Checks what is there now, with what is known already.
@@ -93,6 +114,8 @@ impl Agent {
             let control = self.datapath.control(deployment.installed.index);
             let mut named = self.named(at, control.base().slot);
             named.extend(self.named(at, control.current().slot));
+            named.extend(self.named_idle(at, control.base().slot));
+            named.extend(self.named_idle(at, control.current().slot));
             for service in &deployment.installed.services {
                 let free =
                     |b: &&InstalledBackend| b.leaving && !named.contains(&b.id) && !pinned.contains(&b.id);
@@ -185,6 +208,20 @@ pub(super) fn join(
         }
     }
     Ok(())
+}
+
+/// Who is a tester now, and who was one, in a sentence.
+fn testers(before: &[Prefix], after: &[Prefix]) -> String {
+    let missing = |here: &[Prefix], there: &[Prefix]| {
+        let names = here.iter().filter(|prefix| !there.contains(prefix)).map(Prefix::to_string);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let (new, gone) = (missing(after, before), missing(before, after));
+    match (new.is_empty(), gone.is_empty()) {
+        (false, true) => format!("testers now: {new}"),
+        (true, false) => format!("no testers any more: {gone}; they keep the connections that they have"),
+        _ => format!("testers now: {new}; no more: {gone}, who keep the connections that they have"),
+    }
 }
 
 /// What is different now, in sentences.

@@ -230,7 +230,13 @@ impl Agent {
         self.swept = Instant::now();
         self.step_resting()?;
         self.see_off()?;
-        let steady = |d: &Managed| self.datapath.control(d.installed.index).phase() == Phase::Steady;
+        for deployment in &self.deployments {
+            self.datapath.forget_testers(&deployment.installed)?;
+        }
+        let steady = |d: &Managed| {
+            self.datapath.control(d.installed.index).phase() == Phase::Steady
+                && !d.installed.services.iter().any(|service| self.datapath.pins_always(service))
+        };
         if self.deployments.iter().all(steady) {
             return Ok(());
         }
@@ -242,7 +248,8 @@ impl Agent {
                     let idle = wanted.idle_timeout.as_secs().max(1) as u32;
                     // Of datagrams nothing is half.
                     let half = if wanted.protocol == Protocol::Udp { idle } else { half };
-                    lifetimes.insert(service.id, Lifetimes { half, idle });
+                    let ids = [Some(service.id), service.preview.map(|preview| preview.id)];
+                    lifetimes.extend(ids.into_iter().flatten().map(|id| (id, Lifetimes { half, idle })));
                 }
             }
         }

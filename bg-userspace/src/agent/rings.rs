@@ -116,6 +116,39 @@ impl Agent {
         Ok(Ring { slot, environment: live })
     }
 
+    /// Lets the way to the environment that is not live follow: the rings that go with these. Whatever goes by them
+    /// is pinned, so that they are written in place, and no word is stored for it.
+    ///
+    /// # Errors
+    /// When the kernel refuses the barrier.
+    pub(super) fn lead_idle(&mut self, at: usize, rings: &[Ring]) -> Result<(), Error> {
+        let mut changed = false;
+        for service in self.deployments[at].installed.services.clone() {
+            if !self.datapath.has_idle(&service) {
+                continue;
+            }
+            let size = self.datapath.ring_size(&service);
+            for ring in rings {
+                let wanted = maglev::ring(size, &self.takers(at, &service, ring.environment.other()));
+                if self.datapath.idle_ring(&service, ring.slot) != wanted {
+                    self.datapath.write_idle_ring(&service, ring.slot, &wanted);
+                    changed = true;
+                }
+            }
+        }
+        // From here on nobody goes by what was there, so that whoever has left can be seen off.
+        if changed { self.datapath.grace().map(drop) } else { Ok(()) }
+    }
+
+    /// Backends that the rings which go with a slot name: those of the environment that is not live.
+    pub(super) fn named_idle(&self, at: usize, slot: u8) -> BTreeSet<BackendId> {
+        let services = self.deployments[at].installed.services.iter();
+        services
+            .filter(|service| self.datapath.has_idle(service))
+            .flat_map(|service| self.datapath.idle_ring(service, slot))
+            .collect()
+    }
+
     /// Backends that the rings in a slot name.
     pub(super) fn named(&self, at: usize, slot: u8) -> BTreeSet<BackendId> {
         let services = &self.deployments[at].installed.services;

@@ -85,6 +85,7 @@ impl Agent {
             checks,
             checker,
         };
+        agent.renew_testers()?;
         agent.note_down();
         Ok(agent)
     }

@@ -68,6 +68,7 @@ impl Agent {
             share: Some(self.share(at)).filter(|share| *share > 0),
             environments,
             services: service_status(deployment),
+            testers: deployment.config.testers.iter().map(ToString::to_string).collect(),
             drain,
             syn_memory: types::SynMemoryStatus {
                 false_positive_rate: rate,
@@ -216,6 +217,7 @@ fn service_status(deployment: &Managed) -> Vec<types::ServiceStatus> {
                 name: service.name.clone(),
                 vip: format!("{}/{}", wanted.vip, wanted.protocol),
                 mode: wanted.mode.to_string(),
+                preview: wanted.preview.map(|preview| format!("{preview}/{}", wanted.protocol)),
             })
         })
         .collect()

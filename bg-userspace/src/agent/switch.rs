@@ -87,6 +87,7 @@ impl Agent {
         let control = self.datapath.control(self.deployments[at].installed.index);
         let wanted = self.wanted(at, switch.aim);
         let current = self.place(control, switch.aim.live, &wanted)?;
+        self.lead_idle(at, &[current])?;
         let entry = self.book.begin(&name, Some(switch.who), &switch.what, switch.reason, control.epoch());
         let step = Step {
             control: rollout::switch_to(control, current),

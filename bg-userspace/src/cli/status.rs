@@ -62,6 +62,7 @@ pub(super) fn screen(paint: Paint, status: &DeploymentStatus) -> Vec<String> {
         lines.extend(drain::details(drain).into_iter().map(|line| format!("  {line}")));
     }
     lines.extend(services(status));
+    lines.extend(testers(status));
     lines.extend(syn_memory(paint, status));
     lines.extend(warnings(paint, &status.warnings));
     if let Some(last) = &status.last {
@@ -146,10 +147,26 @@ fn services(status: &DeploymentStatus) -> impl Iterator<Item = String> {
     let width = |of: fn(&crate::api::types::ServiceStatus) -> &String| {
         status.services.iter().map(|service| of(service).chars().count()).max().unwrap_or(0)
     };
+    let idle = text::name(text::other(status.live));
     let (name, vip) = (width(|service| &service.name), width(|service| &service.vip));
     status.services.iter().map(move |service| {
-        format!("  {:name$}  {:vip$}  {}", clean(&service.name), clean(&service.vip), service.mode)
+        let preview = service.preview.as_ref();
+        let preview = preview.map(|preview| format!("   preview {} -> {idle}", clean(preview)));
+        format!(
+            "  {:name$}  {:vip$}  {}{}",
+            clean(&service.name),
+            clean(&service.vip),
+            service.mode,
+            preview.unwrap_or_default()
+        )
     })
+}
+
+/// Whose new connections go to the environment that is not live.
+fn testers(status: &DeploymentStatus) -> Option<String> {
+    let idle = text::name(text::other(status.live));
+    let prefixes: Vec<_> = status.testers.iter().map(|prefix| clean(prefix)).collect();
+    (!prefixes.is_empty()).then(|| format!("  testers {} -> {idle}", prefixes.join(", ")))
 }
 
 /// Said only where it matters: a flip would wait for it, or err more than it should.

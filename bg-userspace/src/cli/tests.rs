@@ -42,6 +42,7 @@ fn draining() -> Value {
             { "name": "web", "vip": "203.0.113.10:443/tcp", "mode": "nat" },
             { "name": "admin", "vip": "203.0.113.10:8443/tcp", "mode": "nat" },
         ],
+        "testers": [],
         "drain": {
             "leaving": "blue", "age_s": 252, "flows": 12, "seen": 1_204, "last_seen_s": 3,
             "pins": 340, "overflow": 2, "idle_horizon_s": 600, "deadline_s": 1_560,
@@ -128,6 +129,20 @@ fn backends_of_another_weight_are_named() {
     assert!(shown.contains("\n      10.0.1.2:8080 of web leaves, and keeps its connections\n"), "{shown}");
     status["environments"][0]["members"][0]["weight"] = json!(0);
     assert!(screen(status).contains("has weight 0, and takes no new connection\n"));
+}
+
+#[test]
+fn previews_and_testers_are_shown_with_where_they_lead() {
+    let mut status = draining();
+    assert!(!screen(status.clone()).contains("testers"));
+    status["services"][1]["preview"] = json!("203.0.113.11:8443/tcp");
+    status["testers"] = json!(["192.0.2.0/28", "2001:db8::7/128"]);
+    let shown = screen(status);
+    assert!(
+        shown.contains("  admin  203.0.113.10:8443/tcp  nat   preview 203.0.113.11:8443/tcp -> blue\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("\n  testers 192.0.2.0/28, 2001:db8::7/128 -> blue\n"), "{shown}");
 }
 
 #[test]

@@ -9,9 +9,9 @@ use super::{
     address,
     backend::backends,
     health,
-    node::seconds_or,
+    node::{self, seconds_or},
     section::{At, Section},
-    types::{Affinity, Backend, Deployment, Drain, Gate, Mode, OtherPorts, Protocol, Service},
+    types::{Affinity, Backend, Deployment, Drain, Gate, Mode, OtherPorts, Prefix, Protocol, Service},
     value,
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Draft {
     pub(super) services: Vec<ServiceDraft>,
     drain: Drain,
     gate: Gate,
+    testers: Vec<Prefix>,
 }
 
 /// A service as far as it could be read.
@@ -41,6 +42,8 @@ pub(super) struct ServiceDraft {
     pub(super) name: String,
     pub(super) path: String,
     pub(super) vip: Option<At<SocketAddr>>,
+    pub(super) preview: Option<At<SocketAddr>>,
+    pub(super) shared_endpoints: bool,
     pub(super) protocol: Protocol,
     pub(super) ring_size: u32,
     pub(super) other_ports: At<OtherPorts>,
@@ -71,6 +74,8 @@ fn deployment(name: &str, mut section: Section<'_>) -> Draft {
     let mut gate_section = section.section("gate");
     let min_healthy = gate_section.take("min_healthy").and_then(|e| e.read(value::fraction));
     gate_section.finish();
+    let testers =
+        node::prefixes(&mut section, "testers", "a list of prefixes, such as testers = [\"192.0.2.0/28\"]");
     let services = section.section("services");
     if services.is_empty() {
         section.problem(
@@ -85,6 +90,7 @@ fn deployment(name: &str, mut section: Section<'_>) -> Draft {
         services: services.map(|(name, section)| service(name, section)).collect(),
         drain,
         gate: Gate { min_healthy: min_healthy.map_or(1.0, |at| at.value) },
+        testers,
     };
     section.finish();
     draft
@@ -115,6 +121,19 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
         );
     }
     let mode = choice(&mut section, "mode", &MODES);
+    let preview = section.take("preview").and_then(|entry| entry.read(address::endpoint));
+    let shared_endpoints = section.take("shared_endpoints").and_then(|entry| entry.read(value::boolean));
+    let shared_endpoints = shared_endpoints.is_some_and(|at| at.value);
+    if shared_endpoints && affinity.value == Affinity::None {
+        section.problem(
+            affinity.line,
+            format!(
+                "`{}.affinity` is \"none\", so that nothing tells its replies from another service's",
+                section.path()
+            ),
+            "affinity = \"flow\", or endpoints of its own",
+        );
+    }
     let ports = [("kernel", OtherPorts::Kernel), ("drop", OtherPorts::Drop)];
     let other_ports = choice(&mut section, "other_ports", &ports);
     let idle = match protocol.value {
@@ -136,6 +155,8 @@ fn service(name: &str, mut section: Section<'_>) -> ServiceDraft {
         name: name.to_owned(),
         path: section.path().to_owned(),
         vip: vip.and_then(|entry| entry.read(address::endpoint)),
+        preview,
+        shared_endpoints,
         protocol: protocol.value,
         affinity: affinity.value,
         ring_size: ring_size(&mut section, largest),
@@ -201,11 +222,16 @@ fn check_name(name: &str, what: &str, section: &Section<'_>) {
 }
 
 impl Draft {
+    /// Whether some clients are testers.
+    pub(super) fn has_testers(&self) -> bool {
+        !self.testers.is_empty()
+    }
+
     /// The deployment, if all of it could be read.
     pub(super) fn finish(self) -> Option<(String, Deployment)> {
         let services = self.services.into_iter().map(ServiceDraft::finish);
         let services = services.collect::<Option<_>>()?;
-        Some((self.name, Deployment { drain: self.drain, gate: self.gate, services }))
+        Some((self.name, Deployment { drain: self.drain, gate: self.gate, testers: self.testers, services }))
     }
 }
 
@@ -214,6 +240,8 @@ impl ServiceDraft {
         let plain = |list: Vec<At<Backend>>| list.into_iter().map(|at| at.value).collect();
         let service = Service {
             vip: self.vip?.value,
+            preview: self.preview.map(|at| at.value),
+            shared_endpoints: self.shared_endpoints,
             protocol: self.protocol,
             affinity: self.affinity,
             mode: self.mode.value,

@@ -45,7 +45,7 @@ pub(super) fn node(root: &mut Section<'_>) -> Node {
             .take("vip_interface")
             .and_then(|entry| entry.read(value::interface))
             .map_or_else(|| "lo".to_owned(), |name| name.value),
-        exclude: exclude(&mut section),
+        exclude: prefixes(&mut section, "exclude", "a list of prefixes, such as exclude = [\"10.9.0.0/16\"]"),
         tunnel_source: tunnel_source(&mut section, "tunnel_source", TUNNEL_V4),
         tunnel_source6: tunnel_source(&mut section, "tunnel_source6", TUNNEL_V6),
         syn_lifetime: seconds_or(
@@ -83,10 +83,9 @@ fn interfaces(section: &mut Section<'_>) -> Vec<String> {
     names
 }
 
-fn exclude(section: &mut Section<'_>) -> Vec<Prefix> {
-    let elements = section
-        .take("exclude")
-        .and_then(|entry| entry.list("a list of prefixes, such as exclude = [\"10.9.0.0/16\"]"));
+/// A list of prefixes; none if it is absent.
+pub(super) fn prefixes(section: &mut Section<'_>, key: &'static str, help: &str) -> Vec<Prefix> {
+    let elements = section.take(key).and_then(|entry| entry.list(help));
     let elements = elements.unwrap_or_default().into_iter();
     elements.filter_map(|element| element.read(address::prefix)).map(|at| at.value).collect()
 }

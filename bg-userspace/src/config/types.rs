@@ -95,6 +95,8 @@ pub struct Deployment {
     pub drain: Drain,
     /// What must hold before a flip.
     pub gate: Gate,
+    /// Clients that reach the environment that is not live, at the VIPs of its services.
+    pub testers: Vec<Prefix>,
     /// Its services, by name; at least one.
     pub services: BTreeMap<String, Service>,
 }
@@ -120,6 +122,10 @@ pub struct Gate {
 pub struct Service {
     /// Where clients connect to.
     pub vip: SocketAddr,
+    /// Where clients reach the environment that is not live; of the VIP's address family.
+    pub preview: Option<SocketAddr>,
+    /// Its backends may serve another service from the same endpoint; every flow is pinned then.
+    pub shared_endpoints: bool,
     /// The protocol.
     pub protocol: Protocol,
     /// What stays together; always a flow with TCP.
@@ -238,7 +244,7 @@ impl Config {
         let services = self.deployments.values().flat_map(|deployment| deployment.services.values());
         services.flat_map(|service| {
             let backends = service.blue.iter().chain(&service.green).map(|backend| &backend.address);
-            backends.chain([&service.vip])
+            backends.chain([&service.vip]).chain(&service.preview)
         })
     }
 }

@@ -37,6 +37,12 @@ pub(super) fn integer_u32(value: &DeValue<'_>, bounds: RangeInclusive<u32>) -> R
 }
 
 /// A share from 0 to 1.
+pub(super) fn boolean(value: &DeValue<'_>) -> Read<bool> {
+    value
+        .as_bool()
+        .ok_or_else(|| Complaint::new(format!("must be true or false, not {}", kind(value)), "no quotes"))
+}
+
 pub(super) fn fraction(value: &DeValue<'_>) -> Read<f64> {
     let text = match value {
         DeValue::Float(float) => float.as_str(),

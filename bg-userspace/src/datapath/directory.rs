@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use bg_common::abi::{Address, BackendId, Endpoint, NAME, Service, affinity, entry, mode, other_ports};
+use bg_common::abi::{
+    Address, BackendId, Endpoint, NAME, Service, ServiceName, affinity, entry, mode, other_ports, views,
+};
 use bg_common::control::Environment;
 use bg_common::service;
 
@@ -37,8 +39,19 @@ pub struct InstalledService {
     pub entry: u32,
     /// Where clients connect to.
     pub vip: SocketAddr,
+    /// Its preview.
+    pub preview: Option<Preview>,
     /// Its backends.
     pub backends: Vec<InstalledBackend>,
+}
+
+/// The preview of an [`InstalledService`]: an entry of its own, over the same backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// Its number.
+    pub id: u16,
+    /// Where clients connect to.
+    pub vip: SocketAddr,
 }
 
 /// A backend of an [`InstalledService`].
@@ -115,6 +128,7 @@ impl<'m> Directory<'m> {
         for (id, name) in self.maps.names.iter().enumerate() {
             let id = id as u16;
             if name.name[0] != 0
+                && name.preview_of == 0
                 && let Some(entry) = self.maps.services.read(name.entry as usize)
                 && let Some(deployment) = deployments.get_mut(&name.deployment)
             {
@@ -123,11 +137,20 @@ impl<'m> Directory<'m> {
                     id,
                     entry: name.entry,
                     vip: socket_address(&entry.vip, entry.port),
+                    preview: self.preview(id),
                     backends: backends.remove(&id).unwrap_or_default(),
                 });
             }
         }
         deployments.into_values().collect()
+    }
+
+    /// The preview of a service.
+    fn preview(&self, service: u16) -> Option<Preview> {
+        let of = |(_, name): &(usize, &ServiceName)| name.name[0] != 0 && name.preview_of == service + 1;
+        let (id, name) = self.maps.names.iter().enumerate().find(of)?;
+        let entry = self.maps.services.read(name.entry as usize)?;
+        Some(Preview { id: id as u16, vip: socket_address(&entry.vip, entry.port) })
     }
 
     /// Says how a configured deployment differs from the installed one in what cannot change while it is
@@ -149,6 +172,12 @@ impl<'m> Directory<'m> {
             }
             if entry.mode != mode_number(new.mode) {
                 return Some(format!("`mode` of `{}` is another", service.name));
+            }
+            if service.preview.map(|preview| preview.vip) != new.preview {
+                return Some(format!("`preview` of `{}` is another", service.name));
+            }
+            if (entry.views & views::PINNED != 0) != new.shared_endpoints {
+                return Some(format!("`shared_endpoints` of `{}` is another", service.name));
             }
             if entry.ring_size != new.ring_size {
                 return Some(format!("`ring_size` of `{}` is another", service.name));

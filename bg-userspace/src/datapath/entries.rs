@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 
-use bg_common::abi::{Address, Backend, BackendId, Endpoint, Service, ServiceName, entry, other_ports};
+use bg_common::abi::{Address, Backend, BackendId, Service, ServiceName, entry, other_ports, views};
 use bg_common::control::{Environment, RING_SLOTS};
 use bg_common::ring;
 use bg_common::service::{PROBES, place};
@@ -40,7 +40,7 @@ impl Numbers for Unnumbered {
 
 /// The tables, to be written.
 pub(super) struct Entries<'m> {
-    maps: &'m Maps,
+    pub(super) maps: &'m Maps,
 }
 
 impl<'m> Entries<'m> {
@@ -69,11 +69,7 @@ impl<'m> Entries<'m> {
         for (name, service) in &wanted.services {
             let id = self.service_number(name, numbers)?;
             let stride = ring::elements(service.ring_size);
-            let ring_base = self.next_ring_base();
-            if u64::from(ring_base) + u64::from(stride) * u64::from(RING_SLOTS) > self.maps.rings.len() as u64
-            {
-                return Err(full("RINGS", name, "ring_entries"));
-            }
+            let ring_base = self.ring_base(stride, name)?;
             let entry = Service {
                 vip: address(service.vip.ip()),
                 port: service.vip.port().to_be_bytes(),
@@ -87,8 +83,16 @@ impl<'m> Entries<'m> {
                 other_ports: other_ports_number(service.other_ports),
                 affinity: affinity_bits(service),
                 mode: mode_number(service.mode),
-                pad: [0; 25],
+                views: if service.shared_endpoints { views::PINNED } else { 0 },
+                pad: [0; 20],
+                idle_base: 0,
             };
+            let at = self.add_service(entry, name)?;
+            self.add_vip(entry, name)?;
+            self.maps.names.put(id.into(), service_name(name, at, index, 0));
+            if let Some(preview) = service.preview {
+                self.add_preview(&entry, at, name, preview)?;
+            }
             let known = numbers.backends(name);
             for &(id, ..) in &known {
                 self.add_endpoint(&entry, id)?;
@@ -100,12 +104,6 @@ impl<'m> Entries<'m> {
                     }
                 }
             }
-            let at = self.add_service(entry, name)?;
-            self.add_vip(entry, name)?;
-            self.maps.names.put(
-                id.into(),
-                ServiceName { name: padded(name), entry: at, deployment: index, vip_added: 0, pad: [0; 25] },
-            );
         }
         Ok(())
     }
@@ -117,7 +115,7 @@ impl<'m> Entries<'m> {
         environment: Environment,
         at: SocketAddr,
     ) -> Result<BackendId, Error> {
-        if self.endpoint(at, service.protocol).is_some() {
+        if self.taken(at, service) {
             return Err(Error::Mismatch {
                 what: format!("{at} still has connections in its other role"),
                 help: "name it again when `bgctl status` does not show it as leaving any more".to_owned(),
@@ -135,28 +133,11 @@ impl<'m> Entries<'m> {
         Ok(id)
     }
 
-    /// Takes a backend's endpoint away, so that what comes from it is no reply any more. Its entry follows
-    /// after a grace period.
-    pub(super) fn remove_endpoint(&self, id: BackendId) {
-        for at in 0..self.maps.endpoints.len() {
-            let Some(old) = self.maps.endpoints.read(at) else { continue };
-            if old.state == entry::USED && old.backend == id {
-                self.maps.endpoints.put(at, Endpoint { state: entry::REMOVED, ..old });
-            }
-        }
-    }
-
     /// Frees a backend's entry. Nothing names it any more.
     pub(super) fn remove_backend(&self, id: BackendId) {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let free = Backend { state: entry::REMOVED, ..backend(0, Environment::Blue, nowhere) };
         self.maps.backends.put(id.into(), free);
-    }
-
-    fn endpoint(&self, at: SocketAddr, protocol: u8) -> Option<Endpoint> {
-        let wanted = (address(at.ip()), at.port().to_be_bytes(), protocol);
-        let found = |e: &&Endpoint| e.state == entry::USED && (e.address, e.port, e.protocol) == wanted;
-        self.maps.endpoints.iter().find(found).copied()
     }
 
     fn service_number(&self, name: &str, numbers: &impl Numbers) -> Result<u16, Error> {
@@ -170,7 +151,7 @@ impl<'m> Entries<'m> {
 
     /// The VIP's own entry, with port and protocol 0, carries its policy. Services that share a VIP share it: one that
     /// drops decides.
-    fn add_vip(&self, service: Service, name: &str) -> Result<(), Error> {
+    pub(super) fn add_vip(&self, service: Service, name: &str) -> Result<(), Error> {
         let known = finds(self.maps, &SocketAddr::new(socket_address(&service.vip, [0; 2]).ip(), 0), 0);
         if !known || service.other_ports == other_ports::DROP {
             self.add_service(Service { port: [0; 2], protocol: 0, ..service }, name)?;
@@ -178,12 +159,19 @@ impl<'m> Entries<'m> {
         Ok(())
     }
 
-    fn next_ring_base(&self) -> u32 {
-        let ends = self.maps.services.iter().filter(|service| service.state == entry::USED);
-        ends.map(|service| service.ring_base + service.ring_stride * u32::from(RING_SLOTS)).max().unwrap_or(0)
+    /// Room for three more rings.
+    pub(super) fn ring_base(&self, stride: u32, name: &str) -> Result<u32, Error> {
+        let used = self.maps.services.iter().filter(|service| service.state == entry::USED);
+        let end = |service: &Service| {
+            service.ring_base.max(service.idle_base) + service.ring_stride * u32::from(RING_SLOTS)
+        };
+        let base = used.map(end).max().unwrap_or(0);
+        let room =
+            u64::from(base) + u64::from(stride) * u64::from(RING_SLOTS) <= self.maps.rings.len() as u64;
+        if room { Ok(base) } else { Err(full("RINGS", name, "ring_entries")) }
     }
 
-    fn add_service(&self, service: Service, name: &str) -> Result<u32, Error> {
+    pub(super) fn add_service(&self, service: Service, name: &str) -> Result<u32, Error> {
         let mask = self.maps.services.len() as u32 - 1;
         let start = place(&service.vip, service.port, service.protocol);
         for probe in 0..PROBES {
@@ -200,42 +188,11 @@ impl<'m> Entries<'m> {
         }
         Err(full("SERVICES", name, "services"))
     }
+}
 
-    /// Where replies come this way, they must be known.
-    fn add_endpoint(&self, service: &Service, id: BackendId) -> Result<(), Error> {
-        if service.direct() {
-            return Ok(());
-        }
-        let Some(backend) = self.maps.backends.get(id.into()) else { return Ok(()) };
-        let mask = self.maps.endpoints.len() as u32 - 1;
-        let start = place(&backend.address, backend.port, service.protocol);
-        // All endpoints consult the excluded prefixes, or none does.
-        let excludes = self.maps.endpoints.iter().any(|e| e.state == entry::USED && e.excludes != 0);
-        for probe in 0..PROBES {
-            let at = (start.wrapping_add(probe) & mask) as usize;
-            if self.maps.endpoints.get(at).is_some_and(|old| old.state != entry::USED) {
-                self.maps.endpoints.put(
-                    at,
-                    Endpoint {
-                        address: backend.address,
-                        vip: service.vip,
-                        port: backend.port,
-                        vip_port: service.port,
-                        protocol: service.protocol,
-                        state: entry::USED,
-                        backend: id,
-                        service: backend.service,
-                        deployment: service.deployment,
-                        environment: backend.environment,
-                        excludes: excludes.into(),
-                        pad: [0; 18],
-                    },
-                );
-                return Ok(());
-            }
-        }
-        Err(full("ENDPOINTS", &socket_address(&backend.address, backend.port).to_string(), "backends"))
-    }
+/// An element of `NAMES`.
+pub(super) fn service_name(name: &str, entry: u32, deployment: u16, preview_of: u16) -> ServiceName {
+    ServiceName { name: padded(name), entry, deployment, vip_added: 0, pad: 0, preview_of, rest: [0; 22] }
 }
 
 fn backend(service: u16, environment: Environment, at: SocketAddr) -> Backend {

@@ -110,6 +110,7 @@ impl Sizes {
             },
             percpu("NOTE", 24, 1),
             Shape { name: "EXCLUDED", kind: LPM_TRIE, key: 20, value: 1, entries: 1024, flags: NO_PREALLOC },
+            Shape { name: "TESTERS", kind: LPM_TRIE, key: 22, value: 1, entries: 1024, flags: NO_PREALLOC },
             Shape { name: "GRACE", kind: ARRAY_OF_MAPS, key: 4, value: 4, entries: 1, flags: 0 },
         ]
     }

@@ -65,7 +65,7 @@ impl Datapath {
     /// When the kernel refuses the barrier.
     pub fn remove_backend(&mut self, backend: BackendId) -> Result<(), Error> {
         let entries = entries::Entries::new(&self.maps);
-        entries.remove_endpoint(backend);
+        entries.remove_endpoint(backend)?;
         self.grace.wait()?;
         entries.remove_backend(backend);
         Ok(())

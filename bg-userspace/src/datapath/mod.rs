@@ -7,11 +7,13 @@ mod bpffs;
 pub mod clock;
 mod counters;
 mod directory;
+mod endpoints;
 mod entries;
 mod error;
 mod exclude;
 mod features;
 mod grace;
+mod idle;
 mod install;
 mod layout;
 mod mapping;
@@ -39,7 +41,7 @@ use bg_common::reason::Reason;
 use bg_common::tables::Tables as _;
 
 pub use self::bare::Bare;
-pub use self::directory::{Deployment, InstalledBackend, InstalledService, wanted_backends};
+pub use self::directory::{Deployment, InstalledBackend, InstalledService, Preview, wanted_backends};
 pub use self::error::Error;
 pub use self::features::{NEEDS, Need, lacking};
 pub use self::grace::Grace;
@@ -59,6 +61,7 @@ pub struct Datapath {
     grace: grace::Grace,
     counters: counters::Counters,
     tunnels: tunnels::Tunnels,
+    testers: idle::Testers,
     /// Keeps the pin directory locked against a second agent.
     _pins: bpffs::PinDirectory,
     /// Keeps the program's handles alive; the links are pinned and do not depend on it.

@@ -9,8 +9,9 @@ use tracing::warn;
 
 use super::bpffs::PinDirectory;
 use super::counters::Counters;
-use super::directory::{Deployment, Directory, socket_address};
+use super::directory::{Deployment, Directory};
 use super::grace::Grace;
+use super::idle::Testers;
 use super::layout::Sizes;
 use super::maps::Maps;
 use super::netlink::Netlink;
@@ -135,18 +136,20 @@ impl Datapath {
                 deployment.follow(wanted);
             }
         }
-        attach::add_vips(&maps, netlink, &config.node.vip_interface, vips(&maps, &deployments)).await?;
+        attach::add_vips(&maps, netlink, &config.node.vip_interface, vips(&deployments)).await?;
         boundary::pass("VIPs added");
         let counters = Counters::new(&mut ebpf)?;
-        let datapath = Self { maps, grace, counters, tunnels, _pins: pins, _ebpf: ebpf };
+        let testers = Testers::new(&mut ebpf)?;
+        let datapath = Self { maps, grace, counters, tunnels, testers, _pins: pins, _ebpf: ebpf };
         Ok(Opened { datapath, deployments, adopted, restored: !adopted && past.key().is_some() })
     }
 }
 
-fn vips(maps: &Maps, deployments: &[Deployment]) -> impl Iterator<Item = (u16, IpAddr)> {
-    deployments.iter().flat_map(|deployment| &deployment.services).filter_map(|service| {
-        let entry = maps.services.read(service.entry as usize)?;
-        Some((service.id, socket_address(&entry.vip, entry.port).ip()))
+fn vips(deployments: &[Deployment]) -> impl Iterator<Item = (u16, IpAddr)> {
+    let services = deployments.iter().flat_map(|deployment| &deployment.services);
+    services.flat_map(|service| {
+        let preview = service.preview.map(|preview| (preview.id, preview.vip.ip()));
+        [Some((service.id, service.vip.ip())), preview].into_iter().flatten()
     })
 }
 
@@ -201,7 +204,7 @@ pub async fn detach(config: &Config) -> Result<bool, Error> {
         if sizes.check(pins.path()).is_ok() {
             let ebpf = program::open(&sizes, pins.path())?;
             let maps = Maps::new(&ebpf, &sizes)?;
-            for (service, vip) in vips(&maps, &Directory::new(&maps).installed()) {
+            for (service, vip) in vips(&Directory::new(&maps).installed()) {
                 if maps.names.read(service.into()).is_some_and(|name| name.vip_added != 0) {
                     netlink.remove_address(vip).await?;
                 }

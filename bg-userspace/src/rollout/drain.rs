@@ -191,7 +191,7 @@ mod tests {
     fn every_sign_of_life_alone_keeps_the_drain_going() {
         let empty = || view(flipped(), Motive::Flip);
         let alive = CensusSummary { seen: 3, alive: 1, last_seen: Some(5) };
-        let pinned = PinSummary { total: 1, leaving_alive: 1, disagreeing: 0 };
+        let pinned = PinSummary { total: 1, leaving_alive: 1, disagreeing: 0, ..PinSummary::default() };
         for (name, occupied) in [
             ("census", View { census: alive, ..empty() }),
             ("pins", View { pins: pinned, ..empty() }),
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_silent_pinned_connection_is_a_straggler_too() {
         let back = switch_to(flipped(), steady().base());
-        let pins = PinSummary { total: 3, leaving_alive: 3, disagreeing: 0 };
+        let pins = PinSummary { total: 3, leaving_alive: 3, disagreeing: 0, ..PinSummary::default() };
         let sealed = View { pins, deadline_over: true, ..view(seal(back, 7), Motive::Rollback) };
         assert_eq!(next(&sealed), Next::Conclude { stragglers: 3 });
     }
@@ -242,7 +242,7 @@ mod tests {
         let missing = view(switch_to(steady(), ring(1, Environment::Blue)), Motive::Inner);
         assert!(matches!(next(&missing), Next::Wait(_)));
         let back = switch_to(missing.control, steady().base());
-        let pins = PinSummary { total: 4, leaving_alive: 0, disagreeing: 1 };
+        let pins = PinSummary { total: 4, leaving_alive: 0, disagreeing: 1, ..PinSummary::default() };
         assert!(matches!(next(&View { pins, ..view(back, Motive::Inner) }), Next::Wait(_)));
         assert_eq!(next(&view(back, Motive::Inner)), Next::Steady);
     }

@@ -64,7 +64,7 @@ pub(crate) fn drain(state: &str, live: &str, leaving: Option<&str>) -> Response 
 pub(crate) fn shop() -> DeploymentStatus {
     serde_json::from_value(json!({
         "name": "shop", "state": "idle", "phase": "steady", "generation": 42, "live": "blue",
-        "environments": [], "services": [], "drain": null, "warnings": [], "last": null,
+        "environments": [], "services": [], "testers": [], "drain": null, "warnings": [], "last": null,
         "syn_memory": { "false_positive_rate": 0.0, "complete_in_s": 60 },
     }))
     .unwrap()

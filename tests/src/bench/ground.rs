@@ -147,7 +147,9 @@ impl Ground {
             other_ports: abi::other_ports::KERNEL,
             affinity: 0,
             mode: 0,
-            pad: [0; 25],
+            views: 0,
+            pad: [0; 20],
+            idle_base: 0,
         };
         for service in [service, Service { port: [0; 2], ..service }] {
             put_into(&maps.services, &service.vip, service.port, |old| old.state, service)?;
@@ -202,7 +204,9 @@ impl Ground {
             deployment: service.deployment,
             environment: backend.environment,
             excludes: 0,
-            pad: [0; 18],
+            views: 0,
+            pad: [0; 5],
+            others: Default::default(),
         };
         maps.backends.put(id.into(), backend);
         put_into(&maps.endpoints, &endpoint.address, endpoint.port, |old| old.state, endpoint)

@@ -5,7 +5,7 @@ use super::nginx::HTTP_PORT;
 use super::topology::{Topology, VIP, VIP6};
 use super::{Environment, word};
 use std::fmt::Write;
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// The deployment's name.
 pub const DEPLOYMENT: &str = "shop";
@@ -18,6 +18,11 @@ pub const STREAM: SocketAddrV4 = SocketAddrV4::new(VIP, 7000);
 pub const PLAIN: SocketAddrV4 = SocketAddrV4::new(VIP, 7001);
 /// The virtual address of the service `stream6`: the same servers, over IPv6.
 pub const STREAM6: SocketAddrV6 = SocketAddrV6::new(VIP6, 7000, 0, 0);
+
+/// The preview of `stream`, where it has one: an address of its own.
+pub const STREAM_PREVIEW: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 11), 7000);
+/// The preview of `stream6`: the same address as the service.
+pub const STREAM6_PREVIEW: SocketAddrV6 = SocketAddrV6::new(VIP6, 7999, 0, 0);
 
 /// The virtual address of the service `echo`: UDP, and its flows stay together.
 pub const ECHO: SocketAddrV4 = SocketAddrV4::new(VIP, 7002);
@@ -42,6 +47,10 @@ pub struct Settings {
     pub plain: bool,
     /// Whether all of a client's connections to `stream` go to one backend.
     pub by_source: bool,
+    /// Whether `stream` has a preview, and `stream6`, if it is there.
+    pub preview: bool,
+    /// Prefixes of testers, as they are written in the file.
+    pub testers: String,
     /// How many pins there is room for; the agent's default if absent.
     pub pins: Option<u32>,
     /// Whether all tables are small, for a machine that is slow to look through them, and health checks patient.
@@ -68,6 +77,8 @@ impl Default for Settings {
             plain_probes: false,
             plain: false,
             by_source: false,
+            preview: false,
+            testers: String::new(),
             pins: None,
             slow_machine: false,
             idle_timeout: None,
@@ -85,10 +96,13 @@ pub fn text(topology: &Topology, settings: &Settings) -> String {
     let deadline = settings.deadline.as_ref();
     let deadline = deadline.map_or(String::new(), |time| format!("deadline = \"{time}\"\n"));
     let horizon = &settings.idle_horizon;
+    let testers = &settings.testers;
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        "[deployments.{DEPLOYMENT}.drain]
+        "[deployments.{DEPLOYMENT}]
+testers = [{testers}]
+[deployments.{DEPLOYMENT}.drain]
 # A production file says minutes here. This one lets a whole drain happen while someone watches; it
 # is safe, because the silent clients send a keepalive probe every 2 s and are seen by that.
 idle_horizon = \"{horizon}\"
@@ -105,12 +119,13 @@ idle_horizon = \"{horizon}\"
     };
     let stream = service(topology, settings, "stream", STREAM.into(), STREAM_PORT, probes);
     let by_source = if settings.by_source { "affinity = \"source\"\nring_size" } else { "ring_size" };
-    out += &stream.replace("ring_size", by_source);
+    out += &with_preview(settings, &stream.replace("ring_size", by_source), STREAM_PREVIEW.into());
     if settings.plain {
         out += &service(topology, settings, "plain", PLAIN.into(), PLAIN_PORT, Probes::Tcp);
     }
     if settings.ipv6 {
-        out += &service(topology, settings, "stream6", STREAM6.into(), STREAM_PORT, probes);
+        let stream6 = service(topology, settings, "stream6", STREAM6.into(), STREAM_PORT, probes);
+        out += &with_preview(settings, &stream6, STREAM6_PREVIEW.into());
     }
     if settings.udp {
         let probes = Probes::Http { port: HEALTH_PORT, paths: "[\"/health\"]" };
@@ -126,6 +141,13 @@ idle_horizon = \"{horizon}\"
         }
     }
     out
+}
+
+/// A service's section with a preview, if there are any.
+fn with_preview(settings: &Settings, section: &str, at: SocketAddr) -> String {
+    let preview =
+        if settings.preview { format!("preview = \"{at}\"\nring_size") } else { "ring_size".into() };
+    section.replace("ring_size", &preview)
 }
 
 fn node(topology: &Topology, settings: &Settings) -> String {

@@ -3,8 +3,9 @@
 use super::topology::Topology;
 use super::{Environment, word};
 use anyhow::{Context, Result};
+use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
-use bg_common::abi::{Counter, ServiceName, service_counter};
+use bg_common::abi::{Counter, ServiceName, service_counter, tester};
 use std::mem::offset_of;
 use std::path::PathBuf;
 
@@ -23,6 +24,13 @@ pub fn forwarded(topology: &Topology, service: &str) -> Result<u64> {
         sum += values.iter().map(|value| value.packets).sum::<u64>();
     }
     Ok(sum)
+}
+
+/// How many prefixes the program takes for those of testers, or of former ones.
+pub fn tester_prefixes(topology: &Topology) -> Result<usize> {
+    let trie: LpmTrie<MapData, [u8; tester::KEY], u8> =
+        Map::LpmTrie(open(topology, "TESTERS")?).try_into()?;
+    Ok(trie.keys().count())
 }
 
 fn is_named(entry: &[u8], service: &str) -> bool {

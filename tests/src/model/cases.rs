@@ -1,5 +1,6 @@
 //! The configurations, and for every mutant the one that refutes it.
 
+use bg_common::decide::views::View;
 use bg_common::mutant::Mutant;
 
 use super::setup::Setup;
@@ -21,6 +22,13 @@ pub const HOLD: &[Setup] = &[
     Setup { name: "a forged SYN", spoofs: 1, ..PLAIN },
     Setup { name: "forged RSTs", resets: true, expiry: true, ..PLAIN },
     Setup { name: "another client for the one pin", other: true, expiry: true, ..PLAIN },
+    Setup { name: "a tester", view: View::TESTER, keepalive: true, ..PLAIN },
+    Setup { name: "a tester, no room", view: View::TESTER, room: 0, ..PLAIN },
+    Setup { name: "a tester, late packets", view: View::TESTER, late: true, ..PLAIN },
+    Setup { name: "a preview", view: View::PINNED, keepalive: true, ..PLAIN },
+    Setup { name: "a preview, no room", view: View::PINNED, room: 0, ..PLAIN },
+    Setup { name: "a preview, late packets", view: View::PINNED, late: true, ..PLAIN },
+    Setup { name: "a preview, kills", view: View::PINNED, kills: true, ..PLAIN },
     Setup { name: "another client, two pins", other: true, room: 2, expiry: true, ..PLAIN },
 ];
 

@@ -17,7 +17,7 @@ impl<M: Machine> World<M> {
                 s.sent |= if usize::from(isn) < OWN { 1 << isn } else { 0 };
                 receive(s, backend, isn);
             }
-            (Packet::SynAck(backend), _) => {
+            (Packet::SynAck(backend), Ok(_)) => {
                 if let Server::Half(isn) = s.servers[usize::from(backend)]
                     && s.client == Client::Opening(isn)
                 {
@@ -33,7 +33,7 @@ impl<M: Machine> World<M> {
                     s.servers[usize::from(backend)] = Server::Established(isn);
                 }
             }
-            (Packet::Reply(from), _) => {
+            (Packet::Reply(from), Ok(_)) => {
                 if let Client::Established { isn, backend, ref mut stage, .. } = s.client
                     && from == backend
                     && s.servers[usize::from(from)] == Server::Established(isn)

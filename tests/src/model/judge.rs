@@ -3,19 +3,21 @@
 
 use bg_common::control::{Control, Phase};
 use bg_common::decide::Segment;
+use bg_common::decide::views::View;
+use bg_common::meta::Meta;
 use bg_common::reason::Reason;
 
 use super::agent;
 use super::machine::{Machine, Seen, Task, Went};
-use super::setup::{FRESH, KEY, OLD, TAKEN};
+use super::setup::{FRESH, KEY, OLD, Setup, TAKEN};
 use super::silence::half_grows_old;
-use super::state::{Client, Fault, ISNS, OWN, Packet, Server, Stage, State, environment, flows};
+use super::state::{Client, Fault, ISNS, OWN, Packet, Server, Stage, State, environment, flows, idle};
 use super::world::World;
 
 impl Fault {
     /// All of them.
     pub const ALL: &'static [Self] =
-        &[Self::P1, Self::P3, Self::P4, Self::P5, Self::P6, Self::P7, Self::P8, Self::P9];
+        &[Self::P1, Self::P3, Self::P4, Self::P5, Self::P6, Self::P7, Self::P8, Self::P9, Self::P11];
 
     /// The property.
     #[must_use]
@@ -29,12 +31,14 @@ impl Fault {
             Self::P7 => "P7: a packet reads one control word",
             Self::P8 => "P8: after STEADY, and a grace period, no packet reaches the old environment",
             Self::P9 => "P9: without a flood every SYN leads to a connection",
+            Self::P11 => "P11: a reply comes from the address that its client has asked",
         }
     }
 }
 
 /// Judges where a packet went.
 pub(super) fn packet(
+    setup: &Setup,
     s: &mut State,
     packet: Packet,
     word: u64,
@@ -56,18 +60,29 @@ pub(super) fn packet(
     }
     match went.to {
         Ok(backend) => {
-            if agent::is_syn(packet) && !named.contains(&backend) && !held.contains(&Some(backend)) {
+            let goals = goals(setup.view, named);
+            if agent::is_syn(packet) && !goals.contains(&backend) && !held.contains(&Some(backend)) {
                 s.blame(Fault::P3);
             }
             // Nobody has seen this SYN, and there is room: it goes where new connections go.
             let new = matches!(packet, Packet::Syn(isn) if usize::from(isn) < OWN && s.sent & 1 << isn == 0);
             let draining = matches!(Control(word).phase(), Phase::Drain | Phase::Seal);
-            if new && draining && backend != named[1] && s.pins.iter().any(|pin| pin[0] == 0) {
+            if new && draining && backend != goals[1] && s.pins.iter().any(|pin| pin[0] == 0) {
                 s.blame(Fault::P9);
             }
             let forward = !matches!(packet, Packet::SynAck(_) | Packet::Reply(_));
-            if forward && agent::settled(s) && environment(backend) != s.control().base().environment {
+            let ordinary = setup.view == View::ORDINARY;
+            if ordinary
+                && forward
+                && agent::settled(s)
+                && environment(backend) != s.control().base().environment
+            {
                 s.blame(Fault::P8);
+            }
+        }
+        Err(Reason::NotService) => {
+            if is_heard(s, packet) {
+                s.blame(Fault::P11);
             }
         }
         Err(reason) if !(agent::is_syn(packet) && may_wait(reason)) => s.blame(Fault::P9),
@@ -79,7 +94,7 @@ pub(super) fn packet(
 pub(super) fn state<M: Machine>(world: &World<M>, s: &mut State) {
     if s.control().phase() == Phase::Steady
         && agent::rests(s)
-        && s.pins.iter().any(|pin| pin[0] != 0 && pin[0] & TAKEN == 0)
+        && s.pins.iter().any(|pin| pin[0] != 0 && pin[0] & TAKEN == 0 && !Meta(pin[3]).kept())
     {
         s.blame(Fault::P5);
     }
@@ -141,6 +156,15 @@ fn opens_in_time<M: Machine>(world: &World<M>, s: &State, isn: u8) -> bool {
         }
         went => went,
     };
+    let went = match went {
+        // There is no room for ever, or until what is buried is emptied.
+        Err(Reason::NoPin) if world.setup.room == 0 => return true,
+        Err(Reason::NoPin) => {
+            world.machine.task(&mut s, Task::Exhume);
+            pass(world, &mut s, syn)
+        }
+        went => went,
+    };
     let Ok(backend) = went else { return false };
     s.servers = [Server::None; 4];
     pass(world, &mut s, Segment { sequence: first + 1, ..Segment::ACK }) == Ok(backend)
@@ -148,5 +172,24 @@ fn opens_in_time<M: Machine>(world: &World<M>, s: &State, isn: u8) -> bool {
 
 /// What a SYN may lead to besides a backend.
 fn may_wait(reason: Reason) -> bool {
-    matches!(reason, Reason::PinBusy | Reason::Sealed)
+    matches!(reason, Reason::PinBusy | Reason::Sealed | Reason::NoPin)
+}
+
+/// Where a SYN may go, the last of them the place of new connections; `named` are the backends of base and current.
+fn goals(view: View, named: [u16; 2]) -> [u16; 2] {
+    let [base, current] = named;
+    match view {
+        View::TESTER => [base, idle(current)],
+        View::PINNED => [idle(current); 2],
+        _ => named,
+    }
+}
+
+/// Whether the client waits for this reply.
+fn is_heard(s: &State, packet: Packet) -> bool {
+    match (packet, s.client) {
+        (Packet::SynAck(from), Client::Opening(isn)) => s.servers[usize::from(from)] == Server::Half(isn),
+        (Packet::SynAck(from) | Packet::Reply(from), _) => s.alive().is_some_and(|(_, with, _)| with == from),
+        _ => false,
+    }
 }

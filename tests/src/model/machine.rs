@@ -7,7 +7,8 @@ use bg_common::abi::{BackendId, Service};
 use bg_common::census::{self, CensusSummary};
 use bg_common::clear::{self, Lifetimes, PinSummary, Pins};
 use bg_common::control::{Control, Environment};
-use bg_common::decide::{self, Segment};
+use bg_common::decide::views::{View, answering};
+use bg_common::decide::{self, Segment, Sender};
 use bg_common::flow::Flow;
 use bg_common::reason::Reason;
 use bg_common::recent;
@@ -93,7 +94,7 @@ pub struct Host(pub Setup);
 impl Machine for Host {
     fn packet(&self, state: &mut State, read: u64, seen: &Seen) -> Went {
         let slate = Slate::new(&self.0, state, read, 0);
-        let went = pass(&slate, seen);
+        let went = pass(&slate, self.0.view, seen);
         slate.keep(state);
         went
     }
@@ -101,7 +102,7 @@ impl Machine for Host {
     fn task(&self, state: &mut State, task: Task) -> Done {
         // The agent looks a second after the last packet.
         let slate = Slate::new(&self.0, state, state.word, 1);
-        let done = carry_out(&slate, task);
+        let done = carry_out_for(&slate, self.0.view, task);
         slate.keep(state);
         done
     }
@@ -109,16 +110,17 @@ impl Machine for Host {
     fn meeting(&self, state: &mut State, first: &First, second: &Seen, access: u32) -> Option<[Went; 2]> {
         let slate = Rc::new(Slate::new(&self.0, state, state.word, 0));
         let nested = Rc::new(std::cell::Cell::new(None));
+        let view = self.0.view;
         let (inner, seen, result) = (Rc::clone(&slate), *second, Rc::clone(&nested));
         slate::meet_at(access, move || {
             let looks = inner.forget_looks();
-            result.set(Some(pass(&inner, &seen)));
+            result.set(Some(pass(&inner, view, &seen)));
             inner.looks.set(looks);
         });
         let outer = match first {
-            First::Packet(seen) => pass(&slate, seen),
+            First::Packet(seen) => pass(&slate, view, seen),
             First::Task(task) => {
-                carry_out(&*slate, *task);
+                carry_out_for(&*slate, view, *task);
                 Went { to: Err(Reason::NotService), looks: 1 }
             }
         };
@@ -130,23 +132,40 @@ impl Machine for Host {
     }
 }
 
-fn pass(slate: &Slate, seen: &Seen) -> Went {
+fn pass(slate: &Slate, view: View, seen: &Seen) -> Went {
     let to = match seen.from {
-        None => {
-            decide::forward(slate, &setup::service(), &seen.flow, &seen.segment).map(|route| route.backend)
-        }
+        None => decide::forward(slate, || view, &setup::service_for(view), &seen.flow, &seen.segment)
+            .map(|route| route.backend),
+        Some(backend) if !speaks_for_client(slate, view, backend, seen) => Err(Reason::NotService),
         Some(backend) => {
-            decide::reply(slate, 0, 0, environment(backend), backend, &seen.flow, &seen.segment);
+            let sender = Sender { deployment: 0, service: 0, environment: environment(backend), backend };
+            decide::reply(slate, || view, &sender, &seen.flow, &seen.segment);
             Ok(backend)
         }
     };
     Went { to, looks: slate.looks.get() }
 }
 
+/// Whether a reply comes from the address that the client has asked. A preview shares its backends' endpoints with
+/// the live service, to which the same client's flow is another one.
+fn speaks_for_client(slate: &Slate, view: View, backend: BackendId, seen: &Seen) -> bool {
+    if view != View::PINNED {
+        return true;
+    }
+    let live = Flow { tag: seen.flow.tag ^ 1 << 40, ..seen.flow };
+    let flow = |service| if service == setup::LIVE { live } else { seen.flow };
+    let endpoint = setup::shared_endpoint(backend);
+    answering(slate, &endpoint, Some(&seen.segment), flow).sender.service != setup::LIVE
+}
+
 /// The agent's real procedures, up to their grace period.
 pub fn carry_out<T: Tables>(tables: &T, task: Task) -> Done {
+    carry_out_for(tables, View::ORDINARY, task)
+}
+
+fn carry_out_for<T: Tables>(tables: &T, view: View, task: Task) -> Done {
     let other = Service { id: 1, deployment: 1, ..setup::service() };
-    let services = [Some(setup::service()), Some(other)];
+    let services = [Some(setup::service_for(view)), Some(other)];
     let pins = Pins::new(tables, &services);
     let mut done = Done::default();
     match task {

@@ -44,7 +44,7 @@ impl<M: Machine> World<M> {
                 let after = self.held(s, if packet == first { &a } else { &b });
                 held = [held[0].or(after[0]), held[1].or(after[1])];
             }
-            judge::packet(s, packet, word, named, held, went);
+            judge::packet(&self.setup, s, packet, word, named, held, went);
         }
         for (packet, went) in [(first, went[0]), (second, went[1])] {
             take_copy(s, packet);
@@ -65,7 +65,7 @@ impl<M: Machine> World<M> {
         let (word, named, held) = (s.word, s.named(), self.held(s, &seen));
         let went = self.machine.meeting(s, &First::Task(task), &seen, access.into())?[1];
         s.met = true;
-        judge::packet(s, packet, word, named, held, went);
+        judge::packet(&self.setup, s, packet, word, named, held, went);
         take_copy(s, packet);
         note(s, packet, word);
         self.arrive(s, packet, went);

@@ -32,7 +32,9 @@ pub(super) fn fill(maps: &Maps, room: usize, wan: u32) {
             deployment: 0,
             environment: backend.environment,
             excludes: 0,
-            pad: [0; 18],
+            views: 0,
+            pad: [0; 5],
+            others: Default::default(),
         });
     }
     node.add_interface(wan, world::WAN_MAC);

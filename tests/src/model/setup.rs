@@ -4,7 +4,9 @@
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
 
-use bg_common::abi::{self, Backend, Node, Service};
+use bg_common::abi::{self, Backend, BackendId, Endpoint, Node, Other, Service, views};
+use bg_common::control::RING_SLOTS;
+use bg_common::decide::views::View;
 use bg_common::mutant::Mutant;
 
 use super::state::BACKENDS;
@@ -17,6 +19,8 @@ pub struct Setup {
     pub name: &'static str,
     /// The line of difference, for a refutation.
     pub mutant: Option<Mutant>,
+    /// What the client is: anybody, a tester, or a client of a preview.
+    pub view: View,
     /// Pins that the table has room for.
     pub room: usize,
     /// Connections that the client opens, one after the other.
@@ -50,6 +54,7 @@ impl Setup {
     pub const PLAIN: Self = Self {
         name: "plain",
         mutant: None,
+        view: View::ORDINARY,
         room: 1,
         connections: 1,
         spoofs: 0,
@@ -128,9 +133,48 @@ pub fn service() -> Service {
         other_ports: abi::other_ports::KERNEL,
         affinity: 0,
         mode: 0,
-        pad: [0; 25],
+        views: 0,
+        pad: [0; 20],
+        idle_base: 0,
     }
 }
+
+/// The service as the client of a configuration sees it. Its rings that lead to the environment that is not live
+/// come after the others.
+#[must_use]
+pub fn service_for(view: View) -> Service {
+    let idle = u32::from(RING_SLOTS);
+    match view {
+        View::PINNED => Service { ring_base: idle, views: views::PINNED, ..service() },
+        View::TESTER | View::FORMER => Service { idle_base: idle, views: views::TESTERS, ..service() },
+        _ => service(),
+    }
+}
+
+/// The endpoint of a backend, which the live service has and its preview, the client's, shares.
+#[must_use]
+pub fn shared_endpoint(backend: BackendId) -> Endpoint {
+    let service = service();
+    Endpoint {
+        address: ALL[usize::from(backend)].address,
+        vip: service.vip,
+        port: ALL[usize::from(backend)].port,
+        vip_port: service.port,
+        protocol: service.protocol,
+        state: abi::entry::USED,
+        backend,
+        service: LIVE,
+        deployment: 0,
+        environment: ALL[usize::from(backend)].environment,
+        excludes: 0,
+        views: views::SHARED,
+        pad: [0; 5],
+        others: [Other { service: 1, backend }, Other::default(), Other::default()],
+    }
+}
+
+/// The number of the live service beside a preview, which is the client's.
+pub const LIVE: u16 = 7;
 
 /// The backends.
 pub static ALL: LazyLock<[Backend; BACKENDS]> = LazyLock::new(|| std::array::from_fn(backend));

@@ -3,14 +3,15 @@
 
 use std::cell::{Cell, RefCell};
 
-use bg_common::abi::{Backend, BackendId, Node, live};
+use bg_common::abi::{Backend, BackendId, Endpoint, Node, Service, live};
 use bg_common::control::Control;
 use bg_common::mutant::Mutant;
 use bg_common::pin::{Bucket, Pin};
+use bg_common::service::Directory;
 use bg_common::tables::{Line, Tables, Word};
 
 use super::setup::{self, Setup};
-use super::state::State;
+use super::state::{State, idle};
 
 /// A word, not really shared.
 #[derive(Debug, Default)]
@@ -81,6 +82,7 @@ fn word(value: u64) -> Plain {
 pub struct Slate {
     node: Node,
     mutant: Option<Mutant>,
+    service: Service,
     /// The word that the first look finds, and the one that every later look finds.
     words: [u64; 2],
     /// How often the control word was looked at.
@@ -100,6 +102,7 @@ impl Slate {
         Self {
             node: setup::node(setup.room),
             mutant: setup.mutant,
+            service: setup::service_for(setup.view),
             words: [read, state.word],
             looks: Cell::new(0),
             rings: state.rings,
@@ -141,6 +144,16 @@ impl Slate {
     }
 }
 
+impl Directory for Slate {
+    fn service(&self, index: u32) -> Option<&Service> {
+        (index == 0).then_some(&self.service)
+    }
+
+    fn endpoint(&self, _: u32) -> Option<&Endpoint> {
+        None
+    }
+}
+
 impl Tables for Slate {
     type Word = Plain;
 
@@ -160,7 +173,11 @@ impl Tables for Slate {
     }
 
     fn ring(&self, element: u32) -> Option<u64> {
-        self.rings.get(element as usize).map(|&backend| backend.into())
+        // Behind the rings are those to the environment that is not live.
+        let element = element as usize;
+        let idle = |at: usize| self.rings.get(at).map(|&backend| idle(backend).into());
+        let ring = self.rings.get(element).map(|&backend| backend.into());
+        ring.or_else(|| idle(element - self.rings.len()))
     }
 
     fn backend(&self, id: BackendId) -> Option<&Backend> {

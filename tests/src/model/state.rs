@@ -179,6 +179,7 @@ pub enum Fault {
     P7,
     P8,
     P9,
+    P11,
 }
 
 impl State {
@@ -228,6 +229,12 @@ impl State {
 #[must_use]
 pub fn environment(backend: BackendId) -> Environment {
     Environment::from_bit((backend / 2) as u8)
+}
+
+/// The backend of the other environment that takes the place of this one in the rings that lead there.
+#[must_use]
+pub const fn idle(backend: BackendId) -> BackendId {
+    backend ^ 2
 }
 
 /// The client's flow and the other client's.

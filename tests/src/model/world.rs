@@ -237,7 +237,7 @@ impl<M: Machine> World<M> {
         let seen = self.seen(s, packet)?;
         let held = self.held(s, &seen);
         let went = self.machine.packet(s, word, &seen);
-        judge::packet(s, packet, word, named, held, went);
+        judge::packet(&self.setup, s, packet, word, named, held, went);
         take_copy(s, packet);
         note(s, packet, word);
         self.arrive(s, packet, went);

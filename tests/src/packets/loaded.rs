@@ -64,11 +64,11 @@ fn clear(map: &mut Map) -> Result<()> {
             64 => zero_each::<64>(map),
             size => bail!("no case for a value of {size} bytes: add it here"),
         },
-        Map::LpmTrie(_) => {
-            let mut trie: LpmTrie<&mut MapData, [u8; 16], u8> = map.try_into()?;
-            let keys: Vec<_> = trie.keys().collect::<Result<_, _>>()?;
-            keys.iter().try_for_each(|key| Ok(trie.remove(key)?))
-        }
+        Map::LpmTrie(data) => match data.info()?.key_size() {
+            20 => empty::<16>(map),
+            22 => empty::<18>(map),
+            size => bail!("no case for a key of {size} bytes: add it here"),
+        },
         Map::LruHashMap(_) => {
             let mut hash: HashMap<&mut MapData, FragmentKey, Fragmented> = map.try_into()?;
             let keys: Vec<_> = hash.keys().collect::<Result<_, _>>()?;
@@ -78,6 +78,15 @@ fn clear(map: &mut Map) -> Result<()> {
         Map::ProgramArray(_) | Map::ArrayOfMaps(_) => Ok(()),
         _ => bail!("no case for a map of this kind: add it here"),
     }
+}
+
+fn empty<const SIZE: usize>(map: &mut Map) -> Result<()>
+where
+    [u8; SIZE]: aya::Pod,
+{
+    let mut trie: LpmTrie<&mut MapData, [u8; SIZE], u8> = map.try_into()?;
+    let keys: Vec<_> = trie.keys().collect::<Result<_, _>>()?;
+    keys.iter().try_for_each(|key| Ok(trie.remove(key)?))
 }
 
 fn zero<const SIZE: usize>(map: &mut Map) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod over_v6;
 pub mod rig;
 pub mod state;
 mod tables;
+mod views;
 pub mod wire;
 pub mod world;
 

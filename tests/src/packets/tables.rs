@@ -18,9 +18,9 @@ use super::craft::Mac;
 use super::world::{BACKENDS, SERVICES, V6_SERVICE, VIPS};
 
 const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(super) const UDP: u8 = 17;
 /// Slots in every ring of the cases.
-const RING: u32 = 5;
+pub(super) const RING: u32 = 5;
 /// Entries of `SERVICES` and `ENDPOINTS`.
 const ENTRIES: u32 = 64;
 /// Words in a filter of `RECENT`.
@@ -175,12 +175,12 @@ impl Tables {
     }
 
     /// The entry for TCP at this address, in a table whose entries have their ports and states there.
-    fn entry(&self, name: &str, at: SocketAddr, port: usize, state: usize) -> Result<Vec<u8>> {
+    pub(super) fn entry(&self, name: &str, at: SocketAddr, port: usize, state: usize) -> Result<Vec<u8>> {
         Ok(self.line(name, self.place(name, at, port, state)?)?.to_vec())
     }
 
     /// Where it is.
-    fn place(&self, name: &str, at: SocketAddr, port: usize, state: usize) -> Result<u32> {
+    pub(super) fn place(&self, name: &str, at: SocketAddr, port: usize, state: usize) -> Result<u32> {
         let wanted = key(at);
         for place in places(at, TCP) {
             let bytes = self.line(name, place)?;
@@ -226,7 +226,7 @@ impl Tables {
     }
 
     /// Lets all slots of a ring lead to one backend, or to nobody.
-    fn ring(&mut self, service: u16, ring: u8, backend: Option<u16>) -> Result<()> {
+    pub(super) fn ring(&mut self, service: u16, ring: u8, backend: Option<u16>) -> Result<()> {
         let slots = [backend.unwrap_or(abi::NO_BACKEND); RING as usize];
         let stride = ring::elements(RING);
         let mut map: Array<_, u64> = self.map("RINGS")?.try_into()?;
@@ -276,12 +276,12 @@ impl Tables {
         map.set(deployment.into(), word.0, 0).context("write CONTROL")
     }
 
-    fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
+    pub(super) fn map(&mut self, name: &str) -> Result<&mut aya::maps::Map> {
         self.ebpf.map_mut(name).with_context(|| format!("the program has no map {name}"))
     }
 
     /// Writes a line of 64 bytes, zeros behind what is given.
-    fn put(&mut self, name: &str, index: u32, bytes: &[u8]) -> Result<()> {
+    pub(super) fn put(&mut self, name: &str, index: u32, bytes: &[u8]) -> Result<()> {
         let mut line = [0; 64];
         line[..bytes.len()].copy_from_slice(bytes);
         let mut map: Array<_, [u8; 64]> = self.map(name)?.try_into()?;
@@ -295,7 +295,7 @@ impl Tables {
     }
 
     /// The first place for a key whose entry's byte `state` says that nothing was ever there.
-    fn free_place(&self, name: &str, at: SocketAddr, protocol: u8, state: usize) -> Result<u32> {
+    pub(super) fn free_place(&self, name: &str, at: SocketAddr, protocol: u8, state: usize) -> Result<u32> {
         for place in places(at, protocol) {
             if self.line(name, place)?[state] == abi::entry::EMPTY {
                 return Ok(place);
@@ -311,20 +311,20 @@ fn now() -> u32 {
     ticks(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
 }
 
-fn places(at: SocketAddr, protocol: u8) -> impl Iterator<Item = u32> {
+pub(super) fn places(at: SocketAddr, protocol: u8) -> impl Iterator<Item = u32> {
     let start = service::place(&Address(address(at.ip())), at.port().to_be_bytes(), protocol);
     (0..service::PROBES).map(move |probe| start.wrapping_add(probe) & (ENTRIES - 1))
 }
 
 /// An address as tables have it.
-fn address(address: IpAddr) -> [u8; 16] {
+pub(super) fn address(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
     }
 }
 
-fn key(at: SocketAddr) -> Vec<u8> {
+pub(super) fn key(at: SocketAddr) -> Vec<u8> {
     let mut bytes = address(at.ip()).to_vec();
     bytes.extend(at.port().to_be_bytes());
     bytes

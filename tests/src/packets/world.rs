@@ -66,6 +66,8 @@ pub const PLAIN: SocketAddr = socket(203, 0, 113, 10, 8081);
 pub const EDGE: SocketAddr = socket(203, 0, 113, 11, 443);
 /// Blue's backend is on the wan, green's has no route; deployment 2.
 pub const ODD: SocketAddr = socket(203, 0, 113, 12, 80);
+/// The preview of [`WEB`], where a case has it.
+pub const PREVIEW: SocketAddr = socket(203, 0, 113, 10, 8443);
 /// Its deployment, 3, has not been set up, and its rings are empty.
 pub const UNREADY: SocketAddr = socket(203, 0, 113, 13, 80);
 

@@ -174,6 +174,11 @@ fn switch(pair: &Pair<'_>, random: &mut Random, deployment: u16, environment: En
             service.rings[environment as usize][(i + shift) % RING]
         });
         put_ring(pair, id, slot, &ring);
+        if let Some(at) = world::VIEWED.iter().position(|viewed| *viewed == id) {
+            let rings = service.rings[environment.other() as usize];
+            let idle = std::array::from_fn(|i| rings[(i + shift) % RING]);
+            put_ring(pair, (SERVICES.len() + at) as u16, slot, &idle);
+        }
     }
     store(pair, deployment, rollout::switch_to(control, Ring { slot, environment }));
 }

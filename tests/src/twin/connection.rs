@@ -10,7 +10,9 @@ use super::form::{length, nth, segment};
 use super::moves::{Move, Stage, moves};
 use super::pair::Sent;
 use super::random::Random;
-use super::world::{BACKENDS, Backend, CLIENTS, DATAGRAMS, Device, SERVICES, V6_SERVICE};
+use super::world::{
+    BACKENDS, Backend, CLIENTS, DATAGRAMS, Device, SERVICES, V6_SERVICE, VIEWED, preview_of,
+};
 use crate::packets::Action;
 use crate::packets::craft::{Segment, Transport, flags};
 use crate::packets::world::v6_ip;
@@ -27,6 +29,8 @@ pub(super) struct Connection {
     /// Number of its service.
     pub(super) service: u16,
     client: SocketAddr,
+    /// It asks the service's preview.
+    preview: bool,
     /// It is a flow of datagrams, and what it does is no more than their payload.
     datagrams: bool,
     isn: u32,
@@ -69,6 +73,7 @@ impl Connection {
         Self {
             service,
             client,
+            preview: VIEWED.contains(&service) && random.permille(400),
             datagrams: DATAGRAMS.iter().any(|(other, _)| *other == service) && random.permille(350),
             isn: random.word(),
             server_isn: random.word(),
@@ -90,7 +95,10 @@ impl Connection {
             let fresh = Self::new(random);
             let same = random.permille(350);
             *self = if same {
-                Self { service: self.service, client: self.client, datagrams: self.datagrams, ..fresh }
+                let Self { service, client, preview, datagrams, .. } = *self;
+                // The same port at the other address, now and then.
+                let preview = preview != (VIEWED.contains(&service) && random.permille(200));
+                Self { service, client, preview, datagrams, ..fresh }
             } else {
                 fresh
             };
@@ -228,7 +236,11 @@ impl Connection {
         let segment = Segment {
             transport: self.transport(random),
             source: self.client,
-            destination: SERVICES[usize::from(self.service)].at,
+            destination: if self.preview {
+                preview_of(self.service)
+            } else {
+                SERVICES[usize::from(self.service)].at
+            },
             sequence,
             acknowledgement: if flags & ACK == 0 { 0 } else { acknowledgement },
             ..segment(flags, device, payload, random)

@@ -11,7 +11,8 @@ use bg_ebpf::host::Host;
 use bg_userspace::datapath::Maps;
 
 use super::kernel::Kernel;
-use super::world::{BACKENDS, SERVICES};
+use super::node;
+use super::world::BACKENDS;
 
 /// What is different.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ pub(super) fn tables(host: &Host, maps: &Maps) -> Result<(), Difference> {
 
 /// Compares all counters, the locks, which nobody may hold now, and the next hops.
 pub(super) fn rest(host: &Host, kernel: &Kernel) -> Result<(), Difference> {
-    for index in 0..REASON_COUNTERS + 2 * SERVICES.len() as u32 {
+    for index in 0..REASON_COUNTERS + 2 * u32::from(node::numbers().end) {
         counter(host, kernel, index)?;
     }
     for index in 0..BACKENDS.len() as u32 {

@@ -9,7 +9,9 @@ use aya::EbpfLoader;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, LpmTrie, MapData, PerCpuArray};
 use aya::programs::{Xdp, XdpMode};
-use bg_common::abi::{Address, Backend, BackendCounter, Counter, FragmentKey, Fragmented, NextHop, Node};
+use bg_common::abi::{
+    Address, Backend, BackendCounter, Counter, FragmentKey, Fragmented, NextHop, Node, tester,
+};
 use bg_ebpf::host::Host;
 use bg_userspace::config::Limits;
 use bg_userspace::datapath::{Bare, Grace, Maps};
@@ -79,6 +81,12 @@ impl Kernel {
             for (word, shared) in words.iter().zip(map.iter()) {
                 shared.store(word.load(SeqCst), SeqCst);
             }
+        }
+        let map = self.bare.ebpf.map_mut("TESTERS").context("no map TESTERS")?;
+        let mut testers: LpmTrie<_, [u8; tester::KEY], u8> = map.try_into()?;
+        for (deployment, prefix, length, what) in &host.tables.testers {
+            let key = Key::new(16 + length, tester::key(*deployment, prefix));
+            testers.insert(&key, what, 0).context("write TESTERS")?;
         }
         let map = self.bare.ebpf.map_mut("EXCLUDED").context("no map EXCLUDED")?;
         let mut excluded: LpmTrie<_, [u8; 16], u8> = map.try_into()?;

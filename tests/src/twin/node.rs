@@ -4,7 +4,7 @@ use std::array;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
-use bg_common::abi::{self, Endpoint, Node, entry};
+use bg_common::abi::{self, Endpoint, Node, OTHERS, Other, entry, views};
 use bg_common::control::{Control, Environment, Phase, Ring};
 use bg_common::pin::{self, Pin};
 use bg_common::{host, ring};
@@ -14,8 +14,8 @@ use bg_ebpf::packet::Macs;
 use bg_userspace::config::Limits;
 
 use super::world::{
-    self, BACKENDS, DATAGRAMS, DEPLOYMENTS, Device, EXCLUDED, EXCLUDING, REMOVED, RING, SERVICES, VIPS, Way,
-    ways,
+    self, BACKENDS, DATAGRAMS, DEPLOYMENTS, Device, EXCLUDED, EXCLUDING, REMOVED, RING, SERVICES, TESTERS,
+    VIEWED, VIPS, Way, ways,
 };
 
 /// Buckets of `PINS`: few, so that they get full.
@@ -38,7 +38,7 @@ pub(super) fn limits(buckets: u32) -> Limits {
         deployments: DEPLOYMENTS.into(),
         services: ENTRIES as u32 / 4,
         backends: ROOM,
-        ring_entries: SERVICES.len() as u32 * RINGS * RING as u32,
+        ring_entries: u32::from(numbers().end) * RINGS * RING as u32,
         pins: buckets * pin::PINS_PER_BUCKET as u32,
         census: CENSUS * 4,
         syn_memory: u64::from(RECENT) * 8,
@@ -56,6 +56,16 @@ pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
         }
         put_ring(&host, id, 3, &[abi::NO_BACKEND; RING]);
     }
+    for (id, service) in (SERVICES.len() as u16..).zip(VIEWED) {
+        host.add_service(entry_of(id));
+        for ring in 0..3 {
+            put_ring(&host, id, ring, &SERVICES[usize::from(service)].rings[usize::from(ring + 1) % 2]);
+        }
+        put_ring(&host, id, 3, &[abi::NO_BACKEND; RING]);
+    }
+    host.tables.testers = TESTERS
+        .map(|(prefix, length, what)| (0, world::address(prefix), world::length(prefix, length), what))
+        .to_vec();
     for (vip, drops) in VIPS {
         let policy = if drops { abi::other_ports::DROP } else { abi::other_ports::KERNEL };
         host.add_service(abi::Service {
@@ -87,7 +97,9 @@ pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
             deployment: service.deployment,
             environment: backend.environment,
             excludes: u8::from(EXCLUDING.contains(&backend.service)),
-            pad: [0; 18],
+            views: endpoint_views(backend.service),
+            pad: [0; 5],
+            others: others(&host, backend.service, id),
         };
         host.add_endpoint(endpoint);
         if DATAGRAMS.iter().any(|(service, _)| *service == backend.service) {
@@ -138,8 +150,42 @@ fn put_ring(host: &Host, service: u16, slot: u8, backends: &[abi::BackendId]) {
     }
 }
 
+fn endpoint_views(service: u16) -> u8 {
+    if VIEWED.contains(&service) { views::TESTERS | views::SHARED } else { 0 }
+}
+
+/// The preview that shares a backend's endpoint.
+fn others(host: &Host, service: u16, backend: abi::BackendId) -> [Other; OTHERS] {
+    let mut others = [Other::default(); OTHERS];
+    if let Some(at) = VIEWED.iter().position(|viewed| *viewed == service) {
+        let id = SERVICES.len() + at;
+        let preview = |entry: &abi::Service| entry.state == entry::USED && usize::from(entry.id) == id;
+        let place = host.services.iter().position(preview).expect("a preview was added");
+        others[0] = Other { service: place as u16 + 1, backend };
+    }
+    others
+}
+
+/// Numbers of all services, previews included.
+pub(super) fn numbers() -> std::ops::Range<u16> {
+    0..(SERVICES.len() + VIEWED.len()) as u16
+}
+
 /// The entry of a service in `SERVICES`.
 pub(super) fn entry_of(id: u16) -> abi::Service {
+    if let Some(at) = usize::from(id).checked_sub(SERVICES.len()) {
+        let of = entry_of(VIEWED[at]);
+        return abi::Service {
+            port: world::PREVIEW_PORT.to_be_bytes(),
+            id,
+            ring_base: of.idle_base,
+            idle_base: 0,
+            views: views::PINNED,
+            ..of
+        };
+    }
+    let viewed = VIEWED.iter().position(|viewed| *viewed == id);
+    let idle = viewed.map(|at| ring_at((SERVICES.len() + at) as u16, 0) as u32);
     let service = SERVICES[usize::from(id)];
     let stride = ring::elements(RING as u32);
     abi::Service {
@@ -155,7 +201,9 @@ pub(super) fn entry_of(id: u16) -> abi::Service {
         other_ports: abi::other_ports::KERNEL,
         affinity: 0,
         mode: service.mode,
-        pad: [0; 25],
+        views: if idle.is_some() { views::TESTERS } else { 0 },
+        pad: [0; 20],
+        idle_base: idle.unwrap_or(0),
     }
 }
 
@@ -175,12 +223,14 @@ fn tables(buckets: u32) -> host::Host {
         },
         control: zeros(DEPLOYMENTS.into()),
         deployments: (0..DEPLOYMENTS).map(|_| line()).collect(),
-        rings: zeros(ring_at(SERVICES.len() as u16, 0)),
+        rings: zeros(ring_at(numbers().end, 0)),
         backends: (0..ROOM as u16).map(backend).collect(),
         pins: (0..buckets).map(|_| array::from_fn(|_| Pin::default())).collect(),
         locks: zeros(pin::LOCKS as usize),
         recent: zeros(usize::from(DEPLOYMENTS) * 2 * RECENT as usize),
         census: (0..CENSUS).map(|_| line()).collect(),
+        services: Vec::new(),
+        testers: Vec::new(),
         nanoseconds: AtomicU64::new(0),
         mode: abi::mode::NAT,
     }

@@ -15,7 +15,6 @@ use super::difference::{self, Difference};
 use super::late::Late;
 use super::node;
 use super::pair::Pair;
-use super::world::SERVICES;
 
 /// How long pins live, seconds.
 const LIFETIMES: Lifetimes = Lifetimes { half: 128, idle: 7200 };
@@ -76,12 +75,13 @@ pub(super) fn count(
 }
 
 fn census_of<T: Tables>(tables: &T, deployment: u16, control: Control, since: u32) -> CensusSummary {
-    let deployment_of = |service: u16| Some(SERVICES.get(usize::from(service))?.deployment);
+    let deployment_of =
+        |service: u16| node::numbers().contains(&service).then(|| node::entry_of(service).deployment);
     census::count(tables, deployment_of, deployment, control.leaving(), since, HORIZON)
 }
 
 fn services() -> Vec<Option<Service>> {
-    (0..SERVICES.len() as u16).map(|id| Some(node::entry_of(id))).collect()
+    node::numbers().map(|id| Some(node::entry_of(id))).collect()
 }
 
 fn on_both<R: PartialEq + Debug>(

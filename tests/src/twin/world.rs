@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bg_common::abi::{Address, BackendId, NO_BACKEND, affinity, mode};
+use bg_common::abi::{Address, BackendId, NO_BACKEND, affinity, mode, tester};
 
 pub use super::devices::{build, silence};
 pub use super::ways::{Way, ways};
@@ -123,6 +123,26 @@ pub const SERVICES: [Service; 12] = {
     }
     both
 };
+/// Services that have a preview each and testers; the numbers of their previews come after all others.
+pub const VIEWED: [u16; 2] = [1, 1 + V6_SERVICE];
+/// The port of a preview, at its service's VIP.
+pub const PREVIEW_PORT: u16 = 8444;
+/// Prefixes of testers, and of clients that were testers, of deployment 0.
+pub const TESTERS: [(IpAddr, u32, u8); 4] = {
+    let (now, once) = (v4(198, 51, 100, 8), v4(198, 51, 100, 24));
+    [
+        (now, 29, tester::NOW),
+        (once, 29, tester::ONCE),
+        (v6_ip(now), 96 + 29, tester::NOW),
+        (v6_ip(once), 96 + 29, tester::ONCE),
+    ]
+};
+
+/// Where the preview of a service is.
+pub const fn preview_of(service: u16) -> SocketAddr {
+    SocketAddr::new(SERVICES[service as usize].at.ip(), PREVIEW_PORT)
+}
+
 /// Services that speak UDP too, from the same backends, and their affinity.
 pub const DATAGRAMS: [(u16, u8); 8] = [
     (0, affinity::FLOW),

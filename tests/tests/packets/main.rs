@@ -19,3 +19,4 @@ mod refusals;
 mod reply;
 mod state;
 mod udp;
+mod views;

@@ -6,6 +6,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::{BLUE, GREEN, environment, flip};
+use super::{View, sender};
 use crate::abi::{BackendId, Service, affinity};
 use crate::clear::{Agent, Pins};
 use crate::control::Environment::{self, Blue, Green};
@@ -24,7 +25,7 @@ fn service(host: &Host, affinity: u8) -> Service {
 }
 
 fn route(host: &Host, flow: &Flow) -> Result<Route, Reason> {
-    datagram::forward(host, &service(host, affinity::FLOW), flow)
+    datagram::forward(host, || View::ORDINARY, &service(host, affinity::FLOW), flow)
 }
 
 fn go(host: &Host, flow: &Flow) -> Result<BackendId, Reason> {
@@ -52,7 +53,9 @@ fn without_flow_affinity_every_datagram_goes_to_current_and_leaves_no_trace() {
     let host = Host::default();
     let flow = host.flow(1);
     let service = service(&host, 0);
-    let go = || datagram::forward(&host, &service, &flow).map(|route| environment(route.backend));
+    let go = || {
+        datagram::forward(&host, || View::ORDINARY, &service, &flow).map(|route| environment(route.backend))
+    };
     assert_eq!(go(), Ok(Blue));
     flip(&host);
     assert_eq!(go(), Ok(Green));
@@ -99,9 +102,9 @@ fn an_answer_keeps_a_pin_alive_and_one_by_another_backend_does_not() {
     let age =
         || host.used_pins().map(|pin| crate::meta::Meta(pin.meta.load(SeqCst)).age(host.seconds())).max();
     host.wait(9);
-    datagram::reply(&host, 0, 0, Green, pinned ^ 1, &flow);
+    datagram::reply(&host, || View::ORDINARY, &sender(pinned ^ 1), &flow);
     assert_eq!(age(), Some(9));
-    datagram::reply(&host, 0, 0, Green, pinned, &flow);
+    datagram::reply(&host, || View::ORDINARY, &sender(pinned), &flow);
     assert_eq!(age(), Some(0));
 }
 
@@ -163,7 +166,7 @@ impl World {
             Event::Answer(client) => {
                 let Some((backend, _)) = self.clients[client] else { return };
                 let flow = self.host.flow(client as u16);
-                datagram::reply(&self.host, 0, 0, environment(backend), backend, &flow);
+                datagram::reply(&self.host, || View::ORDINARY, &sender(backend), &flow);
             }
             Event::Silence(client) => self.clients[client] = None,
             Event::Flip => {

@@ -16,7 +16,7 @@ fn flow(host: &Host, client: u8, port: u16) -> Flow {
 }
 
 fn goes(host: &Host, service: &Service, flow: &Flow, segment: &Segment) -> BackendId {
-    forward(host, service, flow, segment).unwrap().backend
+    forward(host, || View::ORDINARY, service, flow, segment).unwrap().backend
 }
 
 #[test]
@@ -68,7 +68,9 @@ fn without_it_the_ports_count() {
 fn datagrams_too() {
     let host = Host::new(1, 4096);
     let service = Service { protocol: 17, ..service(&host, SOURCE | affinity::FLOW) };
-    let goes = |client, port| datagram::forward(&host, &service, &flow(&host, client, port)).unwrap().backend;
+    let goes = |client, port| {
+        datagram::forward(&host, || View::ORDINARY, &service, &flow(&host, client, port)).unwrap().backend
+    };
     let before = goes(1, 0);
     assert!((1..50).all(|port| goes(1, port) == before));
     flip(&host);

@@ -47,6 +47,8 @@ pub struct DeploymentStatus {
     pub environments: Vec<EnvironmentStatus>,
     /// Its services, by name.
     pub services: Vec<ServiceStatus>,
+    /// Prefixes of clients that reach the environment that is not live.
+    pub testers: Vec<String>,
     /// The drain, while there is one.
     pub drain: Option<DrainStatus>,
     /// The SYN memory.
@@ -104,6 +106,8 @@ pub struct ServiceStatus {
     pub vip: String,
     /// `nat`.
     pub mode: String,
+    /// Its preview, `address:port/protocol`.
+    pub preview: Option<String>,
 }
 
 /// A drain that is going on.

@@ -95,3 +95,68 @@ fn syn_memory_for_all_deployments_is_bounded() {
     let text = with("pins = 1024", "deployments = 33\nsyn_memory = \"64MiB\"");
     one(&text, 6, "makes 4224 MiB", "4 GiB");
 }
+
+#[test]
+fn an_endpoint_is_shared_by_services_that_say_so() {
+    let text = second_service("203.0.113.10:8443", "10.0.2.1:8080");
+    let shares = text.replacen("green = []\n", "green = []\nshared_endpoints = true\n", 1);
+    let config = read(&shares).unwrap();
+    assert!(config.deployments["pay"].services["api"].shared_endpoints);
+    assert!(!config.deployments["shop"].services["web"].shared_endpoints);
+    assert!(problems(&text)[0].help.contains("shared_endpoints = true in [deployments.shop.services.web]"));
+}
+
+#[test]
+fn few_services_share_an_endpoint() {
+    let more = |name: &str, port: u16| {
+        format!(
+            "[deployments.pay.services.{name}]\nvip = \"203.0.113.10:{port}\"\nblue = [\"10.0.2.1:8080\"]\n\
+             green = []\nshared_endpoints = true\n"
+        )
+    };
+    let three = [("a", 1001), ("b", 1002), ("c", 1003)].map(|(name, port)| more(name, port)).concat();
+    read(&format!("{BASE}{three}")).unwrap();
+    let text = format!("{BASE}{three}{}", more("d", 1004));
+    one(&text, 16, "10.0.2.1:8080, which", "4 at most");
+    let text = format!("{BASE}{three}").replacen(
+        "green = [\"10",
+        "preview = \"203.0.113.10:1005\"\ngreen = [\"10",
+        1,
+    );
+    one(&text, 17, "10.0.2.1:8080, which", "4 at most, previews included");
+}
+
+#[test]
+fn previews_have_addresses_of_their_own() {
+    let (text, line) = with_line(WEB, "preview = \"203.0.113.10:8443\"");
+    let config = read(&text).unwrap();
+    let preview = config.deployments["shop"].services["web"].preview;
+    assert_eq!(preview, Some("203.0.113.10:8443".parse().unwrap()));
+    one(&text.replace(":8443", ":443"), line, "`deployments.shop.services.web.preview` is 203", "of its own");
+    let (text, line) = with_line(WEB, "preview = \"[2001:db8::10]:443\"");
+    one(&text, line, "and the VIP is 203.0.113.10:443", "an IPv4 address");
+    let (text, line) = with_line(WEB, "preview = \"10.0.1.1:443\"");
+    let problems = problems(&text);
+    assert_eq!(problems[0].line, line + 2, "{problems:?}");
+    assert!(problems[0].what.contains("10.0.1.1 is the VIP"), "{problems:?}");
+}
+
+#[test]
+fn testers_are_prefixes() {
+    let text = format!("{BASE}\n[deployments.shop]\ntesters = [\"192.0.2.0/28\", \"2001:db8::7\"]\n");
+    let config = read(&text).unwrap();
+    let testers: Vec<_> = config.deployments["shop"].testers.iter().map(ToString::to_string).collect();
+    assert_eq!(testers, ["192.0.2.0/28", "2001:db8::7/128"]);
+    let text = text.replace("192.0.2.0/28", "192.0.2.7/28");
+    assert!(problems(&text)[0].what.contains("bits set behind its length"), "{:?}", problems(&text));
+}
+
+#[test]
+fn rings_for_the_idle_environment_need_room() {
+    let (text, _) = with_line("limits", "ring_entries = 12288");
+    read(&text).unwrap();
+    let tested = format!("{text}\n[deployments.shop]\ntesters = [\"192.0.2.7\"]\n");
+    assert!(problems(&tested)[0].help.contains("ring_entries = 24576"), "{:?}", problems(&tested));
+    let previewed = text.replacen("vip = ", "preview = \"203.0.113.10:8443\"\nvip = ", 1);
+    assert!(problems(&previewed)[0].help.contains("ring_entries = 24576"), "{:?}", problems(&previewed));
+}
