@@ -23,7 +23,7 @@ impl Tables {
             bytes[..18].copy_from_slice(&key(preview));
             bytes[20..22].copy_from_slice(&number.to_ne_bytes());
             bytes[24..28].copy_from_slice(&base.to_ne_bytes());
-            bytes[38] = views::PINNED;
+            bytes[39] = views::PINNED;
             let place = self.free_place("SERVICES", preview, bytes[18], 19)?;
             self.put("SERVICES", place, &bytes)?;
             let place = u16::try_from(place + 1)?;
@@ -66,7 +66,7 @@ impl Tables {
             let base = self.idle(service, number)?;
             let at = SERVICES[usize::from(service)].0;
             self.alter("SERVICES", at, 16, 19, |bytes| {
-                bytes[38] |= views::TESTERS;
+                bytes[39] |= views::TESTERS;
                 bytes[60..64].copy_from_slice(&base.to_ne_bytes());
             })?;
             self.alter_endpoints(service, |_, bytes| bytes[46] |= views::TESTERS)?;
