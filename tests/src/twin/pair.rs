@@ -183,9 +183,20 @@ impl<'n> Pair<'n> {
         Difference { before: told.collect(), ..difference }
     }
 
+    /// The reason under which one side has counted a packet that is not compared yet.
+    fn counted(&self, counter: impl Fn(u32) -> Counter) -> &'static str {
+        let new = |reason: &&Reason| counter(**reason as u32) != self.counters[**reason as usize];
+        Reason::ALL.iter().find(new).map_or("not counted", |reason| reason.name())
+    }
+
     /// Compares what a packet can have changed; returns the reason for which it ended.
     fn compare(&mut self, host: &Sent, kernel: &Sent) -> Result<Reason, Difference> {
-        difference::values(|| "the verdict".into(), &host.action, &kernel.action)?;
+        let verdict = || {
+            let here = self.counted(|index| self.host.counters[index as usize].get());
+            let there = self.counted(|index| self.kernel.counter(index).expect("read COUNTERS"));
+            format!("the verdict, which is {here} on the host and {there} in the kernel")
+        };
+        difference::values(verdict, &host.action, &kernel.action)?;
         difference::values(|| "the packet's bytes".into(), &host.bytes, &kernel.bytes)?;
         difference::tables(&self.host, self.kernel.maps())?;
         let mut reason = None;
