@@ -299,7 +299,7 @@ fn forward<I: Ip, T: Transport, K: Kernel, const PART: u8>(
     if service.views != 0 {
         match PART {
             ORDINARY => return Err(to_views::<I, T>(VIEWS_FORWARD)),
-            FIRST => return Err(Reason::FragmentedView.into()),
+            FIRST if !service.direct() => return Err(Reason::FragmentedView.into()),
             _ => (),
         }
     }

@@ -10,7 +10,7 @@ use bg_tests::twin::{Difference, Pair, Plan, run, stress};
 use bg_userspace::datapath::PROGRAM;
 
 /// Packets of a run.
-const PACKETS: u64 = 800_000;
+const PACKETS: u64 = 900_000;
 /// Rounds of each kind that two processors run.
 const ROUNDS: u64 = 30_000;
 /// At least so many over each version of IP, in each phase and for each reason that a test run can reach.

@@ -124,7 +124,7 @@ pub const SERVICES: [Service; 12] = {
     both
 };
 /// Services that have a preview each and testers; the numbers of their previews come after all others.
-pub const VIEWED: [u16; 2] = [1, 1 + V6_SERVICE];
+pub const VIEWED: [u16; 4] = [1, 4, 1 + V6_SERVICE, 5 + V6_SERVICE];
 /// The port of a preview, at its service's VIP.
 pub const PREVIEW_PORT: u16 = 8444;
 /// Prefixes of testers, and of clients that were testers, of deployment 0.
