@@ -1,58 +1,14 @@
 //! UDP through real switches: flows keep their backends, datagrams without affinity follow the live environment
 //! at once, and a drain ends when the flows of the old environment have fallen silent.
 
+use bg_tests::lab::Environment;
 use bg_tests::lab::config::{ECHO, ECHO6, LOOSE, Settings};
+use bg_tests::lab::datagrams::{all_of, ask_all, flows};
 use bg_tests::lab::stage::Stage;
-use bg_tests::lab::topology::{CLIENTS, CLIENTS6, has_ipv6};
-use bg_tests::lab::{Environment, word};
+use bg_tests::lab::topology::has_ipv6;
 use bg_userspace::api::types::{Phase, State};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
-
-/// One client's flow.
-struct Flow {
-    socket: UdpSocket,
-    said: u32,
-}
-
-impl Flow {
-    /// Says something, and tells who answered.
-    fn ask(&mut self) -> String {
-        self.said += 1;
-        let question = format!("question {}", self.said);
-        self.socket.send(question.as_bytes()).unwrap();
-        let mut answer = [0; 100];
-        let length = self.socket.recv(&mut answer).expect("an answer within the time");
-        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
-        let (name, echoed) = answer.split_once(' ').expect("a name and the question");
-        assert_eq!(echoed, question);
-        name.to_owned()
-    }
-}
-
-fn flows(stage: &Stage, to: SocketAddr, count: usize) -> Vec<Flow> {
-    let from = |i: usize| -> IpAddr {
-        if to.is_ipv4() { CLIENTS[i % CLIENTS.len()].into() } else { CLIENTS6[i % CLIENTS6.len()].into() }
-    };
-    let open = || {
-        let open = |i| {
-            let socket = UdpSocket::bind((from(i), 0)).unwrap();
-            socket.connect(to).unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            Flow { socket, said: 0 }
-        };
-        (0..count).map(open).collect()
-    };
-    stage.topology.client.inside(open).unwrap()
-}
-
-fn ask_all(flows: &mut [Flow]) -> Vec<String> {
-    flows.iter_mut().map(Flow::ask).collect()
-}
-
-fn all_of(names: &[String], environment: Environment) -> bool {
-    names.iter().all(|name| name.starts_with(word(environment)))
-}
 
 /// The services that keep flows together.
 fn kept() -> Vec<SocketAddr> {

@@ -5,6 +5,7 @@
 #![no_main]
 
 mod headers;
+mod unwrap;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action;
@@ -55,6 +56,14 @@ fn back4(context: XdpContext) -> u32 {
 #[xdp(frags)]
 fn forth6(context: XdpContext) -> u32 {
     go::<V6, FORTH>(&context)
+}
+
+/// What a backend of mode ipip does, in the laboratory: the packet inside is its kernel's.
+#[xdp(frags)]
+fn unwrap(context: XdpContext) -> u32 {
+    match unwrap::unwrap(&context) {
+        Some(()) | None => xdp_action::XDP_PASS,
+    }
 }
 
 const FORTH: u8 = 0;

@@ -1,11 +1,12 @@
 //! The agent's configuration for a laboratory.
 
-use super::fleet::{ECHO_PORT, HEALTH_PORT, LOOSE_PORT, PLAIN_PORT, STREAM_PORT};
+use super::direct::{DSR, DSR6, IPIP, IPIP6};
+use super::fleet::{DIRECT_ECHO_PORT, ECHO_PORT, HEALTH_PORT, LOOSE_PORT, PLAIN_PORT, STREAM_PORT};
 use super::nginx::HTTP_PORT;
-use super::topology::{Topology, VIP, VIP6};
+use super::topology::{Topology, VIP, VIP6, has_ipv6};
 use super::{Environment, word};
 use std::fmt::Write;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// The deployment's name.
 pub const DEPLOYMENT: &str = "shop";
@@ -41,6 +42,8 @@ pub struct Settings {
     pub ipv6: bool,
     /// Whether the services over UDP are there: `echo` and `loose`, and with IPv6 `echo6`.
     pub udp: bool,
+    /// Whether the services are there whose backends answer clients themselves: [`super::direct`].
+    pub direct: bool,
     /// Whether `stream` is probed by plain TCP on its own port, as if it had no health page.
     pub plain_probes: bool,
     /// Whether the service `plain` is there too: `stream` once more, probed by plain TCP.
@@ -74,6 +77,7 @@ impl Default for Settings {
             web: false,
             ipv6: false,
             udp: false,
+            direct: false,
             plain_probes: false,
             plain: false,
             by_source: false,
@@ -127,6 +131,9 @@ idle_horizon = \"{horizon}\"
         let stream6 = service(topology, settings, "stream6", STREAM6.into(), STREAM_PORT, probes);
         out += &with_preview(settings, &stream6, STREAM6_PREVIEW.into());
     }
+    if settings.direct {
+        out += &direct(topology, settings);
+    }
     if settings.udp {
         let probes = Probes::Http { port: HEALTH_PORT, paths: "[\"/health\"]" };
         let mut udp = |name, vip, port, affinity| {
@@ -138,6 +145,26 @@ idle_horizon = \"{horizon}\"
         udp("loose", LOOSE.into(), LOOSE_PORT, "none");
         if settings.ipv6 {
             udp("echo6", ECHO6.into(), ECHO_PORT, "flow");
+        }
+    }
+    out
+}
+
+/// The services whose backends answer clients themselves: ports stay as they are.
+fn direct(topology: &Topology, settings: &Settings) -> String {
+    let probes = Probes::Http { port: HEALTH_PORT, paths: "[\"/health\"]" };
+    let mut services = vec![("dsr", DSR.into(), "dsr"), ("ipip", IPIP.into(), "ipip")];
+    if has_ipv6() {
+        services.extend([("dsr6", IpAddr::from(DSR6), "dsr"), ("ipip6", IPIP6.into(), "ipip")]);
+    }
+    let mut out = String::new();
+    for (name, vip, mode) in services {
+        for (name, port, udp) in [
+            (name.to_owned(), STREAM_PORT, ""),
+            (format!("{name}-udp"), DIRECT_ECHO_PORT, "protocol = \"udp\"\n"),
+        ] {
+            let section = service(topology, settings, &name, SocketAddr::new(vip, port), port, probes);
+            out += &section.replace("ring_size", &format!("mode = \"{mode}\"\n{udp}ring_size"));
         }
     }
     out

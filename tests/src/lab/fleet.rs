@@ -20,6 +20,9 @@ pub const ECHO_PORT: u16 = 9003;
 /// Where it does once more, for a service without flow affinity.
 pub const LOOSE_PORT: u16 = 9004;
 
+/// Where it answers datagrams to the VIPs that it has itself, in their name.
+pub const DIRECT_ECHO_PORT: u16 = 9005;
+
 /// A connection that a server accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -106,6 +109,11 @@ fn start(topology: &Topology, backend: &Backend) -> Result<Process> {
         .args(["--listen", &address(PLAIN_PORT)])
         .args(["--echo", &address(ECHO_PORT)])
         .args(["--echo", &address(LOOSE_PORT)])
+        .args(
+            topology
+                .own_vips()
+                .flat_map(|vip| ["--echo".into(), SocketAddr::new(vip, DIRECT_ECHO_PORT).to_string()]),
+        )
         .args(["--health", &address(HEALTH_PORT)])
         .arg("--log")
         .arg(topology.workdir.join(log_name(backend)))

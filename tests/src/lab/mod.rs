@@ -10,6 +10,8 @@ pub mod cleanup;
 pub mod clock;
 pub mod config;
 pub mod counted;
+pub mod datagrams;
+pub mod direct;
 pub mod disk;
 mod enter;
 pub mod fleet;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use bg_common::abi::{Counter, ServiceName, service_counter, tester};
+use bg_common::reason::Reason;
 use std::mem::offset_of;
 use std::path::PathBuf;
 
@@ -24,6 +25,13 @@ pub fn forwarded(topology: &Topology, service: &str) -> Result<u64> {
         sum += values.iter().map(|value| value.packets).sum::<u64>();
     }
     Ok(sum)
+}
+
+/// How many packets have ended for this reason.
+pub fn ended(topology: &Topology, reason: Reason) -> Result<u64> {
+    let counters: PerCpuArray<MapData, Counter> = Map::PerCpuArray(open(topology, "COUNTERS")?).try_into()?;
+    let values = counters.get(&(reason as u32), 0).with_context(|| format!("count {}", reason.name()))?;
+    Ok(values.iter().map(|value| value.packets).sum())
 }
 
 /// How many prefixes the program takes for those of testers, or of former ones.

@@ -1,6 +1,7 @@
 //! The network of the laboratory: one client, one node, and backends of both environments, each in
 //! a namespace of its own, every one of them one veth pair away from the node.
 
+use super::direct::WayBack;
 use super::namespace::{self, Namespace};
 use super::workdir::{self, Workdir};
 use super::{Environment, pass, process, word};
@@ -74,9 +75,11 @@ pub struct Topology {
     pub backends: Vec<Backend>,
     /// Where floods and forged packets come from, if [`Topology::admit_stranger`] was called.
     pub stranger: Option<Namespace>,
+    /// The backends' other way to the clients, if [`Topology::let_backends_answer`] was called.
+    pub(super) way_back: Option<WayBack>,
     /// Configuration, logs and pins.
     pub workdir: Workdir,
-    passes: Vec<OwnedFd>,
+    pub(super) passes: Vec<OwnedFd>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -109,7 +112,7 @@ impl Topology {
                 passes.push(pass);
             }
         }
-        Ok(Self { client, node, backends, stranger: None, workdir, passes, _turn: turn })
+        Ok(Self { client, node, backends, stranger: None, way_back: None, workdir, passes, _turn: turn })
     }
 
     /// Joins one more namespace to the node, for packets that no client sends. What is sent to
@@ -196,7 +199,7 @@ pub fn has_ipv6() -> bool {
 }
 
 /// A namespace with loopback, where nobody looks for routers, and no interface gives itself an address.
-fn namespace(role: &str) -> Result<Namespace> {
+pub(super) fn namespace(role: &str) -> Result<Namespace> {
     let namespace = Namespace::create(role)?;
     if has_ipv6() {
         namespace.sysctl("net/ipv6/conf/default/addr_gen_mode", "1")?;
@@ -248,7 +251,7 @@ fn join(
 }
 
 /// Adds an address with its subnet. One of IPv6 can be used at once: nobody looks for duplicates.
-fn add_address(namespace: &Namespace, address: IpAddr, interface: &str) -> Result<()> {
+pub(super) fn add_address(namespace: &Namespace, address: IpAddr, interface: &str) -> Result<()> {
     let (length, how) = if address.is_ipv4() { (24, None) } else { (64, Some("nodad")) };
     let subnet = format!("{address}/{length}");
     let mut arguments = vec!["addr", "add", &subnet, "dev", interface];

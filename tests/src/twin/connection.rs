@@ -10,9 +10,7 @@ use super::form::{length, nth, segment};
 use super::moves::{Move, Stage, moves};
 use super::pair::Sent;
 use super::random::Random;
-use super::world::{
-    BACKENDS, Backend, CLIENTS, DATAGRAMS, Device, SERVICES, V6_SERVICE, VIEWED, preview_of,
-};
+use super::world::{BACKENDS, Backend, CLIENTS, DATAGRAMS, Device, SERVICES, V6_SERVICE, VIEWED, preview_of};
 use crate::packets::Action;
 use crate::packets::craft::{Segment, Transport, flags};
 use crate::packets::world::v6_ip;
