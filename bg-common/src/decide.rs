@@ -135,8 +135,8 @@ pub fn forward<T: Tables>(
 /// Takes note of a backend's segment to a client: promotes the half pin that it answers, keeps pins and
 /// census up to date. It never changes where the segment goes.
 #[inline(always)]
-pub fn reply<T: Tables>(tables: &T, look: impl Look, sender: &Sender, flow: &Flow, segment: &Segment) {
-    let Sender { deployment, service, environment, backend } = *sender;
+pub fn reply<T: Tables>(tables: &T, look: &impl Look, sender: Sender, flow: &Flow, segment: &Segment) {
+    let Sender { deployment, service, environment, backend } = sender;
     let control = tables.control(deployment);
     if !look.view().looks(control.phase()) {
         return;

@@ -123,7 +123,7 @@ impl Meta {
     #[must_use]
     #[inline(always)]
     pub const fn kept_by(self, bit: u32) -> Self {
-        Self(self.0 | (bit as u64 & 1) * KEPT)
+        Self(self.0 | ((bit as u64 & 1) * KEPT))
     }
 
     /// The pin counts in every phase.

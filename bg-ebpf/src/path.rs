@@ -465,9 +465,9 @@ fn back<I: Ip, T: Transport, K: Kernel, const PART: u8>(
     let flow = flow(sender.service);
     let accepts = if PART == VIEWS_BACK {
         let view = noted(kernel, View::of(kernel, voice.views, sender.deployment, &client))?;
-        transport.reply(kernel, view, &sender, &flow, &shape)
+        transport.reply(kernel, view, sender, &flow, &shape)
     } else {
-        transport.reply(kernel, Ordinary, &sender, &flow, &shape)
+        transport.reply(kernel, Ordinary, sender, &flow, &shape)
     };
     if accepts {
         verdict::of_backend(kernel, sender.backend, |counter| counter.syn_acks += 1);

@@ -53,7 +53,7 @@ pub(crate) trait Transport: Wire {
         &self,
         kernel: &K,
         look: impl Look,
-        sender: &Sender,
+        sender: Sender,
         flow: &Flow,
         shape: &Shape,
     ) -> bool;

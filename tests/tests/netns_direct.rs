@@ -56,6 +56,10 @@ impl Open {
     }
 }
 
+fn all_go_on<const N: usize>(all: [&mut Open; N]) {
+    all.into_iter().for_each(Open::go_on);
+}
+
 #[test]
 fn what_is_answered_directly_stays_whole_through_switches_and_a_drain() {
     let mut topology = Topology::new(2, 2).unwrap();
@@ -66,20 +70,20 @@ fn what_is_answered_directly_stays_whole_through_switches_and_a_drain() {
     let mut new = Open::new(&stage, Green);
     // Longer than a flow is remembered without a packet, so that pins alone can tell.
     for _ in 0..6 {
-        (old.go_on(), new.go_on());
+        all_go_on([&mut old, &mut new]);
         std::thread::sleep(Duration::from_millis(500));
     }
     stage.kill_agent().unwrap();
-    (old.go_on(), new.go_on());
+    all_go_on([&mut old, &mut new]);
     stage.start_agent().unwrap();
     stage.agent().wait_until_healthy().unwrap();
-    (old.go_on(), new.go_on());
+    all_go_on([&mut old, &mut new]);
     stage.agent().rollback().unwrap();
     let mut back = Open::new(&stage, Blue);
-    (old.go_on(), new.go_on(), back.go_on());
+    all_go_on([&mut old, &mut new, &mut back]);
     drop(new);
     for _ in 0..120 {
-        (old.go_on(), back.go_on());
+        all_go_on([&mut old, &mut back]);
         if stage.agent().deployment().unwrap().state == State::Idle {
             assert_one_way(&stage);
             return;

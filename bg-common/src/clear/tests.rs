@@ -49,8 +49,8 @@ impl Scene {
         let answer = Segment { acknowledgement: 8, ..Segment::ACK };
         reply(
             &scene.host,
-            || View::ORDINARY,
-            &Sender { deployment: 0, service: 0, environment: Green, backend },
+            &|| View::ORDINARY,
+            Sender { deployment: 0, service: 0, environment: Green, backend },
             &scene.flow,
             &answer,
         );

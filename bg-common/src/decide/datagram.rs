@@ -47,8 +47,8 @@ pub fn forward<T: Tables>(
 
 /// Takes note of a backend's datagram to a client.
 #[inline(always)]
-pub fn reply<T: Tables>(tables: &T, look: impl Look, sender: &Sender, flow: &Flow) {
-    let Sender { deployment, service, environment, backend } = *sender;
+pub fn reply<T: Tables>(tables: &T, look: &impl Look, sender: Sender, flow: &Flow) {
+    let Sender { deployment, service, environment, backend } = sender;
     let control = tables.control(deployment);
     if !look.view().looks(control.phase()) {
         return;

@@ -50,7 +50,7 @@ fn replied(host: &Host, flow: &Flow, backend: BackendId, segment: &Segment) {
     if host.service(0).direct() {
         return;
     }
-    reply(host, || View::ORDINARY, &sender(backend), flow, segment);
+    reply(host, &|| View::ORDINARY, sender(backend), flow, segment);
 }
 
 fn flip(host: &Host) {

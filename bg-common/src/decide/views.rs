@@ -153,7 +153,7 @@ impl<T: Tables, L: Look> Situation<'_, T, L> {
         if !L::VIEWS {
             return self.ring(slot);
         }
-        let idle = self.look.view().0 / IDLE & 1;
+        let idle = (self.look.view().0 / IDLE) & 1;
         let backend =
             ring::either(self.tables, self.service, idle, slot, self.slot).ok_or(Reason::NoBackend)?;
         // What is current is never sealed; what a view leads to may be.

@@ -82,12 +82,12 @@ impl Transport for TcpHdr {
         &self,
         kernel: &K,
         look: impl Look,
-        sender: &Sender,
+        sender: Sender,
         flow: &Flow,
         shape: &Shape,
     ) -> bool {
         let segment = segment(shape, self);
-        decide::reply(kernel, look, sender, flow, &segment);
+        decide::reply(kernel, &look, sender, flow, &segment);
         segment.syn && segment.ack
     }
 

@@ -67,8 +67,8 @@ impl Transport for UdpHdr {
     }
 
     #[inline(always)]
-    fn reply<K: Kernel>(&self, kernel: &K, look: impl Look, sender: &Sender, flow: &Flow, _: &Shape) -> bool {
-        datagram::reply(kernel, look, sender, flow);
+    fn reply<K: Kernel>(&self, kernel: &K, look: impl Look, sender: Sender, flow: &Flow, _: &Shape) -> bool {
+        datagram::reply(kernel, &look, sender, flow);
         false
     }
 

@@ -139,7 +139,7 @@ fn pass(slate: &Slate, view: View, seen: &Seen) -> Went {
         Some(backend) if !speaks_for_client(slate, view, backend, seen) => Err(Reason::NotService),
         Some(backend) => {
             let sender = Sender { deployment: 0, service: 0, environment: environment(backend), backend };
-            decide::reply(slate, || view, &sender, &seen.flow, &seen.segment);
+            decide::reply(slate, &|| view, sender, &seen.flow, &seen.segment);
             Ok(backend)
         }
     };

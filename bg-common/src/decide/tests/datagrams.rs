@@ -102,9 +102,9 @@ fn an_answer_keeps_a_pin_alive_and_one_by_another_backend_does_not() {
     let age =
         || host.used_pins().map(|pin| crate::meta::Meta(pin.meta.load(SeqCst)).age(host.seconds())).max();
     host.wait(9);
-    datagram::reply(&host, || View::ORDINARY, &sender(pinned ^ 1), &flow);
+    datagram::reply(&host, &|| View::ORDINARY, sender(pinned ^ 1), &flow);
     assert_eq!(age(), Some(9));
-    datagram::reply(&host, || View::ORDINARY, &sender(pinned), &flow);
+    datagram::reply(&host, &|| View::ORDINARY, sender(pinned), &flow);
     assert_eq!(age(), Some(0));
 }
 
@@ -166,7 +166,7 @@ impl World {
             Event::Answer(client) => {
                 let Some((backend, _)) = self.clients[client] else { return };
                 let flow = self.host.flow(client as u16);
-                datagram::reply(&self.host, || View::ORDINARY, &sender(backend), &flow);
+                datagram::reply(&self.host, &|| View::ORDINARY, sender(backend), &flow);
             }
             Event::Silence(client) => self.clients[client] = None,
             Event::Flip => {

@@ -86,7 +86,7 @@ impl Node {
         let from = answering(&self.0, &endpoint, Some(segment), flow);
         let Voice { sender, views, .. } = from;
         let view = View::of(&self.0, views, sender.deployment, &Address::v4(CLIENT));
-        reply(&self.0, || view, &sender, &flow(sender.service), segment);
+        reply(&self.0, &|| view, sender, &flow(sender.service), segment);
         if sender.service == 0 { Vip::Live } else { Vip::Preview }
     }
 
