@@ -84,6 +84,13 @@ impl Flow {
     }
 }
 
+#[track_caller]
+fn all_live(rig: &mut Rig<'_>, all: &[(&Flow, Environment)]) {
+    for (flow, environment) in all {
+        flow.lives(rig, *environment);
+    }
+}
+
 fn both(case: impl Fn(bool)) {
     case(false);
     case(true);
@@ -105,9 +112,9 @@ fn a_preview_leads_to_the_idle_environment_through_switches() {
             let new = Flow::new(WEB, 40_003, over_v6);
             new.opens(rig, Green);
             let all = [(&live, Blue), (&first, Green), (&second, Blue), (&new, Green)];
-            all.iter().for_each(|(flow, environment)| flow.lives(rig, *environment));
+            all_live(rig, &all);
             rig.tables.control(0, Phase::Drain, Blue, Blue).unwrap();
-            all.iter().for_each(|(flow, environment)| flow.lives(rig, *environment));
+            all_live(rig, &all);
             Flow::new(PREVIEW, 40_004, over_v6).opens(rig, Green);
             // All the live service's are over. The preview's are told by their pins, in STEADY too.
             rig.tables.steady(0, Green).unwrap();
@@ -251,14 +258,14 @@ fn a_tester_reaches_the_idle_environment() {
             let other = Flow::new(WEB, 40_002, over_v6);
             other.opens(rig, Blue);
             let all = [(&old, Blue), (&tested, Green), (&other, Blue)];
-            all.iter().for_each(|(flow, environment)| flow.lives(rig, *environment));
+            all_live(rig, &all);
             rig.tables.control(0, Phase::Drain, Blue, Blue).unwrap();
-            all.iter().for_each(|(flow, environment)| flow.lives(rig, *environment));
+            all_live(rig, &all);
             rig.tables.steady(0, Blue).unwrap();
             tested.lives(rig, Green);
             // No tester any more: what it has it keeps, what it opens is as anybody's.
             rig.tables.testers(client, prefix, tester::ONCE).unwrap();
-            all.iter().for_each(|(flow, environment)| flow.lives(rig, *environment));
+            all_live(rig, &all);
             Flow::new(WEB, 40_003, over_v6).opens(rig, Blue);
         });
     });
