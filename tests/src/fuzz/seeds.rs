@@ -1,6 +1,7 @@
 //! What fuzzing begins with: a case for each kind of packet and each end that a packet can come to.
 
 mod direct;
+mod views;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -47,7 +48,17 @@ const LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)
 
 /// All of them, each over IPv4 and over IPv6.
 pub fn seeds() -> Vec<Seed> {
-    let cases = [requests(), flows(), replies(), datagrams(), headers(), refused(), answers(), errors()];
+    let cases = [
+        requests(),
+        flows(),
+        replies(),
+        datagrams(),
+        headers(),
+        refused(),
+        answers(),
+        errors(),
+        views::cases(),
+    ];
     let named = cases.into_iter().flatten().map(|(name, parts)| (name.to_owned(), parts));
     let mut seeds = Vec::new();
     for (name, parts) in named.chain(direct::cases()) {
