@@ -83,14 +83,15 @@ impl Host {
         }
     }
 
-    /// Adds a service, or with port 0 the policy of a VIP.
+    /// Adds a service, or with port 0 the policy of a VIP. Where it stands among the services is returned.
     ///
     /// # Panics
     /// When there is no room near its place.
-    pub fn add_service(&mut self, service: Service) {
+    pub fn add_service(&mut self, service: Service) -> u16 {
         let start = place(&service.vip, service.port, service.protocol);
         let free = free(start, |i| self.services[i].state == entry::USED);
         self.services[free] = service;
+        free as u16
     }
 
     /// Adds an endpoint.

@@ -10,6 +10,7 @@ mod buffer;
 mod case;
 mod direct;
 mod judge;
+pub mod node;
 pub mod sums;
 pub mod world;
 
@@ -23,7 +24,7 @@ pub use judge::{Arrival, Judge, judged};
 /// # Panics
 /// When a rule is broken.
 pub fn run(bytes: &[u8]) {
-    let mut judge = Judge::new(world::host());
+    let mut judge = Judge::new(node::host());
     for step in decode(bytes) {
         judge.take(&step);
     }

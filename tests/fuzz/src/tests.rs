@@ -23,7 +23,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
 /// What came of every packet of the seeds.
 fn arrivals() -> Vec<Arrival> {
     let of_case = |bytes: &[u8]| {
-        let mut judge = Judge::new(world::host());
+        let mut judge = Judge::new(node::host());
         decode(bytes).iter().filter_map(|step| judge.take(step)).collect::<Vec<_>>()
     };
     seeds().iter().flat_map(|(_, bytes)| of_case(bytes)).collect()

@@ -1,13 +1,8 @@
-//! The node that cases are run on in plain memory: two deployments over both versions of IP, with backends near,
+//! What is around the node that cases are run on in plain memory: two deployments over both versions of IP, with backends near,
 //! behind a narrow link, behind a router, silent and without a route, in all modes; clients of the same kinds. Addresses are those of the twin's
 //! world in `bg-tests`, so that a case means the same there.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::SeqCst;
-
-use bg_common::abi::{self, Address, Backend, Endpoint, Service, affinity, entry, mode, other_ports};
-use bg_common::{host, ring};
-use bg_ebpf::host::Host;
+use bg_common::abi::{Address, mode, tester};
 use bg_ebpf::kernel::{Answer, Hop};
 use bg_ebpf::packet::Macs;
 
@@ -22,16 +17,13 @@ pub const fn mac(device: usize) -> [u8; 6] {
     [2, 0, 0, 0, 0, device as u8 + 1]
 }
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
 /// A service: VIP, port, deployment, mode, backends of blue and then of green.
-type Entry = ([u8; 4], u16, u16, u8, [([u8; 4], u16); 4]);
+pub(crate) type Entry = ([u8; 4], u16, u16, u8, [([u8; 4], u16); 4]);
 /// The address that stands beside one of IPv4, or itself.
-type Over = fn([u8; 4]) -> Address;
+pub(crate) type Over = fn([u8; 4]) -> Address;
 
 /// Those of IPv4; the same follow over IPv6.
-const SERVICES: [Entry; 6] = [
+pub(crate) const SERVICES: [Entry; 6] = [
     (
         [203, 0, 113, 10],
         443,
@@ -77,11 +69,11 @@ pub(crate) const TUNNELS: [(Address, u8); 2] =
     [(Address::v4([172, 16, 0, 0]), 16), (Address([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 32)];
 
 /// A prefix with its length, and the way there.
-type Way = ([u8; 4], u32, Option<(usize, [u8; 6])>);
+pub(crate) type Way = ([u8; 4], u32, Option<(usize, [u8; 6])>);
 
 /// Neighbours and routes of IPv4, and by which device with which hardware address, of a router if it is no host's;
 /// without a device, only the kernel knows.
-const WAYS: [Way; 14] = [
+pub(crate) const WAYS: [Way; 14] = [
     ([192, 0, 2, 0], 24, None),
     ([192, 0, 2, 7], 32, Some((0, [2, 0, 0, 0, 9, 7]))),
     ([192, 0, 2, 50], 32, Some((0, [2, 0, 0, 0, 9, 50]))),
@@ -98,47 +90,19 @@ const WAYS: [Way; 14] = [
     ([10, 3, 0, 7], 32, Some((2, [2, 0, 0, 0, 3, 7]))),
 ];
 /// The node's own addresses.
-const OWN: [[u8; 4]; 3] = [[192, 0, 2, 1], [10, 0, 0, 1], [10, 3, 0, 1]];
+pub(crate) const OWN: [[u8; 4]; 3] = [[192, 0, 2, 1], [10, 0, 0, 1], [10, 3, 0, 1]];
+/// Ports of the service that has testers, and of its preview at the same VIP.
+pub(crate) const VIEWED: [u16; 2] = [8081, 8444];
+/// Prefixes of testers, and of clients that were, of deployment 0.
+pub(crate) const TESTERS: [([u8; 4], u32, u8); 2] =
+    [([198, 51, 100, 8], 29, tester::NOW), ([198, 51, 100, 24], 29, tester::ONCE)];
 /// Clients that speak to backends of the second service directly.
-const EXCLUDED: ([u8; 4], u32) = ([198, 51, 100, 192], 26);
-
-/// The node: deployments 0 and 1 are steady on blue, deployment 2 is not set up.
-#[must_use]
-pub fn host() -> Host {
-    let numbers = 2 * SERVICES.len() as u16;
-    let mut tables = host::Host::new(numbers, 4);
-    tables.node.vip_policy = 1;
-    tables.control[2].store(0, SeqCst);
-    tables.backends.clear();
-    // Small, because each case has a node of its own.
-    (tables.node.recent_mask, tables.node.census_mask) = (63, 15);
-    tables.recent.truncate(usize::from(numbers) * 2 * 64);
-    tables.census.truncate(16);
-    let mut host = Host::new(tables);
-    for version in VERSIONS {
-        for service in &SERVICES {
-            add(&mut host, service, version);
-        }
-        for way in WAYS {
-            let (prefix, length) = prefix(version, way.0, way.1);
-            host.add_route(prefix, length, answer(way));
-        }
-        for own in OWN {
-            host.add_route(version(own), 128, Answer::Local);
-        }
-        let excluded = prefix(version, EXCLUDED.0, EXCLUDED.1);
-        host.excluded.push(excluded);
-    }
-    for (device, index) in DEVICES.into_iter().enumerate() {
-        host.add_interface(index, mac(device));
-    }
-    host
-}
+pub(crate) const EXCLUDED: ([u8; 4], u32) = ([198, 51, 100, 192], 26);
 
 /// The address as it is, and the one that stands beside it.
-const VERSIONS: [Over; 2] = [address, over_v6];
+pub(crate) const VERSIONS: [Over; 2] = [address, over_v6];
 
-fn answer((_, length, way): Way) -> Answer {
+pub(crate) fn answer((_, length, way): Way) -> Answer {
     way.map_or(Answer::ByKernel, |(device, mac)| {
         Answer::Hop(Hop {
             interface: DEVICES[device],
@@ -182,85 +146,8 @@ pub(crate) fn way(to: &Address) -> Option<Answer> {
 }
 
 /// The version of a backend's address by its number and its service's.
-fn over(mode: u8, number: usize, version: Over) -> Over {
+pub(crate) fn over(mode: u8, number: usize, version: Over) -> Over {
     if mode == mode::IPIP && number == ALWAYS_V6 { over_v6 } else { version }
-}
-
-fn add(host: &mut Host, &(vip, port, deployment, mode, backends): &Entry, version: Over) {
-    let number = (host.tables.backends.len() / backends.len()) as u16;
-    let service = Service {
-        vip: version(vip),
-        port: port.to_be_bytes(),
-        id: number,
-        deployment,
-        mode,
-        ..host.tables.service(number)
-    };
-    host.add_service(service);
-    let datagrams = deployment == 0;
-    if datagrams {
-        let affinity = if port == 443 { affinity::FLOW } else { 0 };
-        host.add_service(Service { protocol: UDP, affinity, ..service });
-    }
-    let policy = if vip[3] == 11 { other_ports::DROP } else { other_ports::KERNEL };
-    if port != 8081 {
-        host.add_service(Service { port: [0; 2], protocol: 0, other_ports: policy, ..service });
-    }
-    let first = host.tables.backends.len() as u16;
-    for slot in [0, 1, 2] {
-        let mut ids: Vec<abi::BackendId> =
-            (0..service.ring_size as u16).map(|i| first + 2 * (slot % 2) + i % 2).collect();
-        // Where the backends are hard to reach, some slots have none.
-        if deployment == 1 {
-            ids[..3].fill(abi::NO_BACKEND);
-        }
-        let at = service.ring_base + u32::from(slot) * service.ring_stride;
-        for (place, element) in (at as usize..).zip(ring::pack(&ids)) {
-            host.tables.rings[place].store(element, SeqCst);
-        }
-    }
-    for (id, (at, port)) in (first..).zip(backends) {
-        let environment = u8::from(id - first > 1);
-        let address = over(mode, usize::from(id - first), version)(at);
-        let (tunnel, tunnel_bits) = TUNNELS[usize::from(!address.is_v4())];
-        host.tables.backends.push(Backend {
-            address,
-            port: port.to_be_bytes(),
-            service: number,
-            environment,
-            state: entry::USED,
-            pad: [0; 2],
-            dead: AtomicU64::new(0),
-            tunnel,
-            tunnel_bits,
-            rest: [0; 15],
-        });
-        // Replies that do not come this way are nobody's.
-        if mode != mode::NAT {
-            continue;
-        }
-        let endpoint = Endpoint {
-            address,
-            vip: service.vip,
-            port: port.to_be_bytes(),
-            vip_port: service.port,
-            protocol: TCP,
-            state: entry::USED,
-            backend: id,
-            service: number,
-            deployment,
-            environment,
-            excludes: u8::from(service.port == 8081_u16.to_be_bytes()),
-            ..host.endpoints[0]
-        };
-        // Some are in a ring twice.
-        if !backends[..usize::from(id - first)].contains(&(at, port)) {
-            host.add_endpoint(endpoint);
-            if datagrams {
-                host.add_endpoint(Endpoint { protocol: UDP, ..endpoint });
-            }
-        }
-    }
 }
 
 fn address(octets: [u8; 4]) -> Address {
@@ -273,6 +160,6 @@ fn over_v6([a, b, c, d]: [u8; 4]) -> Address {
 }
 
 /// A prefix, with its length in bits of a mapped address.
-fn prefix(version: Over, prefix: [u8; 4], length: u32) -> (Address, u32) {
+pub(crate) fn prefix(version: Over, prefix: [u8; 4], length: u32) -> (Address, u32) {
     (version(prefix), 96 + length)
 }

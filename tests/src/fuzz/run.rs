@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use bg_common::reason::Reason;
-use bg_fuzz::world::{self, DEVICES};
+use bg_fuzz::node;
+use bg_fuzz::world::DEVICES;
 use bg_fuzz::{Judge, Step, decode, encode, judged};
 
 use super::{mutated, seeds};
@@ -101,7 +102,7 @@ fn one(pair: &mut Pair<'_>, steps: &[Step], tally: &mut Tally) -> Result<(), Box
 /// Runs a case on a node beside a judge, and on both sides of the twin.
 fn run(pair: &mut Pair<'_>, steps: &[Step], whole: bool, tally: &mut Tally) -> Result<(), String> {
     pair.start_over();
-    let mut judge = Judge::new(world::host());
+    let mut judge = Judge::new(node::host());
     let told = |difference: Difference| difference.to_string();
     for step in steps {
         let arrival = catch_unwind(AssertUnwindSafe(|| judge.take(step))).map_err(|panic| said(&*panic))?;
