@@ -16,7 +16,7 @@ use aya_ebpf::programs::XdpContext;
 use bg_ebpf::packet::{Field as _, Frame};
 use bg_front::{FRAME, Plan};
 
-use headers::{Headers, V4, V6};
+use headers::{Error4, Headers, V4, V6};
 
 /// The packet as it is at first.
 #[map]
@@ -34,7 +34,7 @@ fn floor(_: XdpContext) -> u32 {
     xdp_action::XDP_TX
 }
 
-/// IPv4, from clients.
+/// IPv4, from clients. Of a UDP datagram it writes the header and twelve bytes of data: as much as a header of TCP.
 #[xdp(frags)]
 fn forth4(context: XdpContext) -> u32 {
     go::<V4, FORTH>(&context)
@@ -50,6 +50,12 @@ fn open4(context: XdpContext) -> u32 {
 #[xdp(frags)]
 fn back4(context: XdpContext) -> u32 {
     go::<V4, BACK>(&context)
+}
+
+/// ICMP errors over IPv4, from clients, about what they were sent.
+#[xdp(frags)]
+fn error4(context: XdpContext) -> u32 {
+    go::<Error4, ERROR>(&context)
 }
 
 /// IPv6, from clients.
@@ -69,6 +75,7 @@ fn unwrap(context: XdpContext) -> u32 {
 const FORTH: u8 = 0;
 const OPEN: u8 = 1;
 const BACK: u8 = 2;
+const ERROR: u8 = 3;
 
 #[inline(always)]
 fn go<H: Headers, const WAY: u8>(context: &XdpContext) -> u32 {
@@ -87,6 +94,7 @@ fn restore<H: Headers, const WAY: u8>(context: &XdpContext) -> Option<()> {
     let plan = unsafe { &mut *plan };
     let original = H::of(ORIGINAL.get(0)?);
     let length = context.data_end().wrapping_sub(context.data());
+    // The program may have put the packet within another one.
     if length != plan.length as usize {
         let more = length as i32 - plan.length as i32;
         // SAFETY: the context is the one that the program was called with; no pointer into the packet exists.
@@ -104,8 +112,10 @@ fn restore<H: Headers, const WAY: u8>(context: &XdpContext) -> Option<()> {
     let tcp = packet.restore(original, source, destination);
     let from = original.tcp();
     let port = ends.port.to_be();
-    let (source, destination) =
-        if WAY == BACK { (from.source.fetch(), port) } else { (port, from.destination.fetch()) };
+    let (source, destination) = match WAY {
+        BACK | ERROR => (from.source.fetch(), port),
+        _ => (port, from.destination.fetch()),
+    };
     tcp.source.put(source);
     tcp.destination.put(destination);
     let sequence = if WAY == OPEN { count.wrapping_mul(0x9e37_79b1) } else { from.sequence.fetch() };

@@ -1,11 +1,10 @@
 //! The cases: what arrives, in which phase, and how it must end. A new one is one more entry of [`CASES`].
 
-use std::net::SocketAddr;
-
 use bg_common::reason::Reason;
 
-use super::place::{CLIENTS, Group, HOSTS, STRANGERS, VIPS, Version};
-use crate::packets::craft::{Segment, flags};
+use super::frames::Packet;
+use super::kind::Kind;
+use super::place::{Group, STRANGERS, VIPS};
 
 /// Flows of the budget.
 const FLOWS: &[u32] = &[1, 1 << 16, 1 << 20];
@@ -20,8 +19,8 @@ const MORE: &[u16] = &[10, 100, 1000];
 pub struct Case {
     /// Its name in the report.
     pub name: &'static str,
-    /// Over which version of IP.
-    pub(super) version: Version,
+    /// What the services are.
+    pub(super) kind: Kind,
     /// The front's program that makes its packets.
     pub(super) front: &'static str,
     /// What arrives.
@@ -45,19 +44,6 @@ pub(super) struct Load {
     pub(super) flows: u32,
     /// The services that they are spread over.
     pub(super) services: u16,
-}
-
-/// What arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packet {
-    /// A client's segment with ten bytes of data, to a service.
-    Data,
-    /// A client's SYN, to a service; every one with another sequence number.
-    Syn,
-    /// A backend's segment with ten bytes of data, to a client.
-    Reply,
-    /// A segment to nobody.
-    Stray,
 }
 
 /// What the deployment is in.
@@ -85,11 +71,11 @@ pub(super) struct Way {
 const TO_BLUE: Way = Way { reason: Reason::Forwarded, environment: Some(0), opens: false };
 const TO_GREEN: Way = Way { environment: Some(1), ..TO_BLUE };
 
-/// All of them.
+/// All of them, those of one kind of services together.
 pub static CASES: &[Case] = &[
     Case {
         name: "steady_tcp4",
-        version: Version::V4,
+        kind: Kind::TCP4,
         front: "forth4",
         packet: Packet::Data,
         phase: Stage::Steady,
@@ -100,7 +86,7 @@ pub static CASES: &[Case] = &[
     },
     Case {
         name: "drain_tcp4_pinned",
-        version: Version::V4,
+        kind: Kind::TCP4,
         front: "forth4",
         packet: Packet::Data,
         phase: Stage::Pinned,
@@ -111,7 +97,7 @@ pub static CASES: &[Case] = &[
     },
     Case {
         name: "drain_tcp4_base",
-        version: Version::V4,
+        kind: Kind::TCP4,
         front: "forth4",
         packet: Packet::Data,
         phase: Stage::Unpinned,
@@ -122,7 +108,7 @@ pub static CASES: &[Case] = &[
     },
     Case {
         name: "syn_steady",
-        version: Version::V4,
+        kind: Kind::TCP4,
         front: "open4",
         packet: Packet::Syn,
         phase: Stage::Steady,
@@ -133,7 +119,7 @@ pub static CASES: &[Case] = &[
     },
     Case {
         name: "syn_drain",
-        version: Version::V4,
+        kind: Kind::TCP4,
         front: "open4",
         packet: Packet::Syn,
         phase: Stage::Unpinned,
@@ -144,7 +130,7 @@ pub static CASES: &[Case] = &[
     },
     Case {
         name: "return_tcp4",
-        version: Version::V4,
+        kind: Kind::TCP4,
         front: "back4",
         packet: Packet::Reply,
         phase: Stage::Steady,
@@ -155,7 +141,7 @@ pub static CASES: &[Case] = &[
     },
     Case {
         name: "pass",
-        version: Version::V4,
+        kind: Kind::TCP4,
         front: "forth4",
         packet: Packet::Stray,
         phase: Stage::Steady,
@@ -165,8 +151,52 @@ pub static CASES: &[Case] = &[
         budget: &[(1, 1.6), (1 << 16, 2.4), (1 << 20, 2.4)],
     },
     Case {
+        name: "icmp_error4",
+        kind: Kind::TCP4,
+        front: "error4",
+        packet: Packet::Error,
+        phase: Stage::Steady,
+        way: Way { reason: Reason::ErrorForwarded, environment: None, opens: false },
+        flows: FLOWS,
+        grows: &[],
+        budget: &[],
+    },
+    Case {
+        name: "steady_udp4",
+        kind: Kind::UDP4,
+        front: "forth4",
+        packet: Packet::Datagram,
+        phase: Stage::Steady,
+        way: TO_BLUE,
+        flows: FLOWS,
+        grows: &[],
+        budget: &[(1 << 20, 4.5)],
+    },
+    Case {
+        name: "dsr_tcp4",
+        kind: Kind::DSR4,
+        front: "forth4",
+        packet: Packet::Data,
+        phase: Stage::Steady,
+        way: TO_BLUE,
+        flows: FLOWS,
+        grows: &[],
+        budget: &[],
+    },
+    Case {
+        name: "ipip_tcp4",
+        kind: Kind::IPIP4,
+        front: "forth4",
+        packet: Packet::Data,
+        phase: Stage::Steady,
+        way: Way { reason: Reason::Encapsulated, ..TO_BLUE },
+        flows: FLOWS,
+        grows: &[],
+        budget: &[],
+    },
+    Case {
         name: "steady_tcp6",
-        version: Version::V6,
+        kind: Kind::TCP6,
         front: "forth6",
         packet: Packet::Data,
         phase: Stage::Steady,
@@ -192,8 +222,8 @@ impl Case {
     /// The group that the other end is one of, beside the clients.
     pub(super) const fn group(&self) -> Group {
         match self.packet {
-            Packet::Data | Packet::Syn => VIPS,
-            Packet::Reply => HOSTS,
+            Packet::Data | Packet::Datagram | Packet::Error | Packet::Syn => VIPS,
+            Packet::Reply => self.kind.hosts(),
             Packet::Stray => STRANGERS,
         }
     }
@@ -211,25 +241,5 @@ impl Case {
     /// Every packet needs a flow that has not been there before.
     pub(super) fn fresh(&self) -> bool {
         self.opens() && self.phase == Stage::Unpinned
-    }
-
-    /// The packet of the first flow.
-    pub(super) fn frame(&self) -> Vec<u8> {
-        let client = CLIENTS.member(self.version, 0);
-        let peer = self.group().member(self.version, 0);
-        let between = |source: SocketAddr, destination: SocketAddr, flags: u8| Segment {
-            source,
-            destination,
-            payload: if flags & flags::SYN == 0 { vec![0x62; 10] } else { Vec::new() },
-            // The shortest frame that Ethernet has, without its own checksum.
-            padding: if flags & flags::SYN == 0 { Vec::new() } else { vec![0; 6] },
-            ..Segment::to_service(flags)
-        };
-        match self.packet {
-            Packet::Data | Packet::Stray => between(client, peer, flags::ACK | flags::PSH),
-            Packet::Syn => between(client, peer, flags::SYN),
-            Packet::Reply => between(peer, client, flags::ACK | flags::PSH),
-        }
-        .bytes()
     }
 }

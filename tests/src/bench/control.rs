@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::cases::{CASES, Stage};
 use super::ground::{Ground, Size, environment};
+use super::kind::Kind;
 use super::place::{HOSTS, VIPS, Version};
 use super::processor;
 use super::report::{median, round};
@@ -83,7 +84,7 @@ struct Sent {
 /// Measures all of it, with so many flips under packets.
 pub(super) fn measure(flips: u32, namespace: &Namespace) -> Result<Control> {
     let size = Size { services: SERVICES, backends: SERVICES * 2, flows: 1 << 20 };
-    let mut ground = Ground::new(Version::V4, size, namespace)?;
+    let mut ground = Ground::new(Kind::TCP4, size, namespace)?;
     let grace = median_of(21, || {
         let took = ground.bare.grace.wait().context("wait for a grace period")?;
         Ok(took.as_secs_f64() * 1e3)

@@ -17,7 +17,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fr
 /// The floor's program in it.
 const FLOOR: &str = "floor";
 /// All of its programs.
-const PROGRAMS: [&str; 5] = [FLOOR, "forth4", "open4", "back4", "forth6"];
+const PROGRAMS: [&str; 6] = [FLOOR, "forth4", "open4", "back4", "error4", "forth6"];
 
 /// The loaded front.
 pub(super) struct Front {

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use anyhow::{Context, Result, bail, ensure};
 use aya::EbpfLoader;
 use aya::programs::XdpMode;
-use bg_common::abi::{self, Address, Backend, BackendId, Endpoint, Interface, Node, Service, entry};
+use bg_common::abi::{
+    self, Address, Backend, BackendId, Endpoint, Interface, Node, Service, affinity, entry,
+};
 use bg_common::control::{Control, Environment, Phase, Ring};
 use bg_common::flow::Flow;
 use bg_common::meta::Meta;
@@ -21,14 +23,17 @@ use bg_userspace::datapath::{Bare, InstalledBackend, Maps, PROGRAM, Shared};
 use bg_userspace::maglev;
 use serde::Serialize;
 
-use super::cases::{Case, Packet, Stage, strays};
+use super::cases::{Case, Stage, strays};
+use super::frames::Packet;
+use super::kind::Kind;
 use super::look::Look;
-use super::place::{HOSTS, VIPS, Version};
+use super::place::{VIPS, Version};
 use crate::lab::namespace::Namespace;
 use crate::packets::rig::index;
 use crate::packets::world::WAN_MAC;
 
-const TCP: u8 = 6;
+/// Where outer packets come from (mode ipip), as the configuration has it by default: 16 bits tell flows apart.
+const TUNNEL: [u8; 4] = [172, 16, 0, 0];
 /// Slots of a service's ring, as the configuration has it by default.
 const RING: u32 = 4093;
 
@@ -48,7 +53,7 @@ pub(super) struct Ground {
     pub(super) bare: Bare,
     pub(super) look: Look,
     pub(super) size: Size,
-    version: Version,
+    kind: Kind,
     /// Where packets arrive.
     pub(super) interface: u32,
 }
@@ -57,7 +62,7 @@ impl Size {
     /// How many other ends the flows of a case are spread over, if they are spread over so many services.
     pub(super) fn peers(self, case: &Case, services: u16) -> u32 {
         match case.packet {
-            Packet::Data | Packet::Syn => services.into(),
+            Packet::Data | Packet::Datagram | Packet::Error | Packet::Syn => services.into(),
             Packet::Reply => u32::from(services) * u32::from(self.share()),
             Packet::Stray => 1 << 16,
         }
@@ -85,15 +90,15 @@ impl Size {
 }
 
 impl Ground {
-    /// Loads the program and fills its tables for one version of IP. The calling thread is in the namespace.
-    pub(super) fn new(version: Version, size: Size, namespace: &Namespace) -> Result<Self> {
+    /// Loads the program and fills its tables for one kind of services. The calling thread is in the namespace.
+    pub(super) fn new(kind: Kind, size: Size, namespace: &Namespace) -> Result<Self> {
         let mut bare =
             Bare::load(&mut EbpfLoader::new(), PROGRAM, &size.limits()).context("load the program")?;
         // A test run takes a device as ingress only if XDP is on, on it.
         bare.program().attach("wan", XdpMode::Driver).context("attach to wan")?;
         let interface = index(namespace, "wan")?;
         let look = Look::new(&mut bare.ebpf, size.services)?;
-        let ground = Self { bare, look, size, version, interface };
+        let ground = Self { bare, look, size, kind, interface };
         ground.fill()?;
         Ok(ground)
     }
@@ -132,12 +137,12 @@ impl Ground {
     /// A service with its share of the backends, and the entry of its VIP as such.
     fn add_service(&self, id: u16) -> Result<()> {
         let maps = self.maps();
-        let vip = VIPS.member(self.version, id.into());
+        let vip = VIPS.member(self.kind.version, id.into());
         let stride = ring::elements(RING);
         let service = Service {
             vip: address(vip.ip()),
             port: vip.port().to_be_bytes(),
-            protocol: TCP,
+            protocol: self.kind.protocol,
             state: entry::USED,
             id,
             deployment: 0,
@@ -145,14 +150,14 @@ impl Ground {
             ring_stride: stride,
             ring_size: RING,
             other_ports: abi::other_ports::KERNEL,
-            affinity: 0,
-            mode: 0,
+            affinity: if self.kind.udp() { affinity::FLOW } else { 0 },
+            mode: self.kind.mode,
             views: 0,
             pad: [0; 20],
             idle_base: 0,
         };
-        for service in [service, Service { port: [0; 2], ..service }] {
-            put_into(&maps.services, &service.vip, service.port, |old| old.state, service)?;
+        for service in [service, Service { port: [0; 2], protocol: 0, ..service }] {
+            put_into(&maps.services, &service.vip, service.port, service.protocol, |old| old.state, service)?;
         }
         let share = self.size.share();
         let mut rings = [Vec::new(), Vec::new()];
@@ -163,7 +168,7 @@ impl Ground {
             rings[environment as usize].push(InstalledBackend {
                 id: number,
                 environment,
-                address: HOSTS.member(self.version, number.into()),
+                address: self.kind.hosts().member(self.kind.version, number.into()),
                 weight: 100,
                 leaving: false,
             });
@@ -179,7 +184,7 @@ impl Ground {
 
     fn add_backend(&self, id: BackendId, environment: Environment, service: &Service) -> Result<()> {
         let maps = self.maps();
-        let at = HOSTS.member(self.version, id.into());
+        let at = self.kind.hosts().member(self.kind.version, id.into());
         let backend = Backend {
             address: address(at.ip()),
             port: at.port().to_be_bytes(),
@@ -188,8 +193,8 @@ impl Ground {
             state: entry::USED,
             pad: [0; 2],
             dead: AtomicU64::new(0),
-            tunnel: abi::Address::default(),
-            tunnel_bits: 0,
+            tunnel: Address::v4(TUNNEL),
+            tunnel_bits: 16,
             rest: [0; 15],
         };
         let endpoint = Endpoint {
@@ -197,7 +202,7 @@ impl Ground {
             vip: service.vip,
             port: backend.port,
             vip_port: service.port,
-            protocol: TCP,
+            protocol: service.protocol,
             state: entry::USED,
             backend: id,
             service: service.id,
@@ -209,7 +214,18 @@ impl Ground {
             others: Default::default(),
         };
         maps.backends.put(id.into(), backend);
-        put_into(&maps.endpoints, &endpoint.address, endpoint.port, |old| old.state, endpoint)
+        // Who answers clients directly is no endpoint.
+        if service.direct() {
+            return Ok(());
+        }
+        put_into(
+            &maps.endpoints,
+            &endpoint.address,
+            endpoint.port,
+            endpoint.protocol,
+            |old| old.state,
+            endpoint,
+        )
     }
 
     /// The control word of a phase.
@@ -263,7 +279,9 @@ impl Ground {
         for flow in 0..=plan.mask {
             let ends = plan.ends(flow);
             let port = ends.port.to_be_bytes();
-            let Version::V4 = self.version else { bail!("pins of IPv6 flows are not asked for by any case") };
+            let Version::V4 = self.kind.version else {
+                bail!("pins of IPv6 flows are not asked for by any case")
+            };
             let id = ends.peer as u16;
             let flow = Flow::v4(&key, ends.client.to_be_bytes(), port, id);
             let slot = ring::slot(flow.hash, RING);
@@ -293,10 +311,11 @@ fn put_into<T: Copy + Shared>(
     table: &bg_userspace::datapath::Mapping<T>,
     address: &Address,
     port: [u8; 2],
+    protocol: u8,
     state: impl Fn(&T) -> u8,
     new: T,
 ) -> Result<()> {
-    let start = place(address, port, TCP);
+    let start = place(address, port, protocol);
     for probe in 0..PROBES {
         let at = start.wrapping_add(probe) as usize & (table.len() - 1);
         if table.get(at).is_some_and(|old| state(old) == entry::EMPTY) {

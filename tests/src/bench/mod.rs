@@ -4,8 +4,10 @@
 
 mod cases;
 mod control;
+mod frames;
 mod front;
 mod ground;
+mod kind;
 mod look;
 mod machine;
 mod memory;

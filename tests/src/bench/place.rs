@@ -35,6 +35,8 @@ pub(super) const CLIENTS: Group = Group { v4: [100, 64, 0, 0], v6: network(0xc1)
 pub(super) const VIPS: Group = Group { v4: [198, 18, 0, 0], v6: network(0x51), port: 443 };
 /// Backends.
 pub(super) const HOSTS: Group = Group { v4: [10, 128, 0, 0], v6: network(0xb1), port: 8080 };
+/// Backends on a link of the node, which have the VIPs and listen on their port.
+pub(super) const NEIGHBOURS: Group = Group { v4: [10, 144, 0, 0], v6: network(0xb2), port: 443 };
 /// Destinations that are none of our business: 65,536 of them.
 pub(super) const STRANGERS: Group = Group { v4: [100, 80, 0, 0], v6: network(0xe1), port: 443 };
 
@@ -69,8 +71,8 @@ impl Group {
 }
 
 /// Makes the devices, and routes to clients and backends by one router each: as many next hops as a node has
-/// whose clients and backends are elsewhere.
-pub(super) fn build(namespace: &Namespace) -> Result<()> {
+/// whose clients and backends are elsewhere. So many backends are on a link besides, and known there.
+pub(super) fn build(namespace: &Namespace, neighbours: u16) -> Result<()> {
     world::build(namespace)?;
     for (group, router, device) in [(CLIENTS, CLIENT.ip(), "wan"), (HOSTS, BACKENDS[0].address.ip(), "lan")] {
         for (version, router) in [(Version::V4, router), (Version::V6, world::v6_ip(router))] {
@@ -79,5 +81,11 @@ pub(super) fn build(namespace: &Namespace) -> Result<()> {
             namespace.ip(&[flag, "route", "add", &to, "via", &by, "dev", device])?;
         }
     }
-    Ok(())
+    namespace.ip(&["route", "add", &NEIGHBOURS.network(Version::V4), "dev", "lan"])?;
+    // Of IPv4 alone, as the cases are that need them; what is permanent is not limited in number.
+    let known = (0..neighbours.into()).map(|number| {
+        let address = NEIGHBOURS.member(Version::V4, number).ip();
+        world::neighbour_command(address, BACKENDS[0].mac, "lan")
+    });
+    namespace.ip_all(&known.collect::<Vec<_>>())
 }

@@ -29,11 +29,11 @@ pub(super) fn measure(
 ) -> Result<Row> {
     let frame = case.frame();
     let flows = load.flows;
-    let peer = case.group().first(case.version);
+    let peer = case.group().first(case.kind.version);
     let plan = Plan::new(
         flows,
         frame.len() as u32,
-        CLIENTS.first(case.version),
+        CLIENTS.first(case.kind.version),
         peer,
         ground.size.peers(case, load.services),
     );

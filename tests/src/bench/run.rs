@@ -8,7 +8,7 @@ use super::front::Front;
 use super::ground::{Ground, Size};
 use super::machine::Machine;
 use super::memory::Memory;
-use super::place::{self, Version};
+use super::place;
 use super::processor;
 use super::report::{HEADER, Report, Row};
 use super::rounds::{Effort, measure};
@@ -55,7 +55,7 @@ pub fn run(options: &Options) -> Result<Report> {
     );
     let size = Size { services: options.services, backends: options.backends, flows: options.flows };
     let namespace = Namespace::create("bench")?;
-    place::build(&namespace)?;
+    place::build(&namespace, options.backends)?;
     let (rows, growth, memory, control) = (Vec::new(), Vec::new(), None, None);
     let bench = Bench { options, size, namespace: &namespace, rows, growth, memory, control };
     let Bench { rows, growth, memory, control, .. } = namespace.inside(|| bench.measure(&cases))??;
@@ -77,12 +77,8 @@ impl Bench<'_> {
     fn measure(mut self, cases: &[&Case]) -> Result<Self> {
         processor::stay_on(0)?;
         eprintln!("{HEADER}");
-        for version in [Version::V4, Version::V6] {
-            let cases: Vec<_> = cases.iter().filter(|case| case.version == version).collect();
-            if cases.is_empty() {
-                continue;
-            }
-            let mut ground = Ground::new(version, self.size, self.namespace)?;
+        for cases in cases.chunk_by(|a, b| a.kind == b.kind) {
+            let mut ground = Ground::new(cases[0].kind, self.size, self.namespace)?;
             // Before another map is opened.
             self.memory = Some(Memory::look(&self.size.limits(), processor::count()?)?);
             let mut front = Front::load(ground.interface)?;

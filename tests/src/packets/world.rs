@@ -194,7 +194,8 @@ pub fn neighbour(namespace: &Namespace, address: IpAddr, mac: Mac, device: &str)
     namespace.ip_all(&[neighbour_command(address, mac, device)])
 }
 
-fn neighbour_command(address: IpAddr, mac: Mac, device: &str) -> String {
+/// What [`Namespace::ip_all`] makes a neighbour known for good by.
+pub fn neighbour_command(address: IpAddr, mac: Mac, device: &str) -> String {
     format!("neigh replace {address} lladdr {} dev {device} nud permanent", text(mac))
 }
 
