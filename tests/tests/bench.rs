@@ -4,11 +4,27 @@
 
 use std::collections::HashSet;
 
-use bg_tests::bench::{CASES, Options, run};
+use bg_tests::bench::{Options, run};
 use serde_json::Value;
 
 const OPTIONS: Options =
     Options { rounds: 1, packets: 64, flows: 1 << 12, services: 10, backends: 100, flips: 20, filter: None };
+
+/// Reports are compared with earlier ones by these.
+const NAMES: [&str; 12] = [
+    "steady_tcp4",
+    "steady_tcp6",
+    "drain_tcp4_pinned",
+    "drain_tcp4_base",
+    "steady_udp4",
+    "syn_steady",
+    "syn_drain",
+    "return_tcp4",
+    "dsr_tcp4",
+    "ipip_tcp4",
+    "icmp_error4",
+    "pass",
+];
 
 #[test]
 fn every_case_takes_its_way_and_the_report_says_what_was_measured() {
@@ -19,7 +35,7 @@ fn every_case_takes_its_way_and_the_report_says_what_was_measured() {
     let rows = report["rows"].as_array().expect("rows");
     let named = rows.iter().map(|row| row["case"].as_str().expect("a name"));
     let named: HashSet<_> = named.collect();
-    assert_eq!(named, CASES.iter().map(|case| case.name).collect());
+    assert_eq!(named, NAMES.into());
     let growth = report["growth"].as_array().expect("growth");
     assert!(growth.iter().any(|row| row["services"] == 10), "{growth:?}");
     for row in rows.iter().chain(growth) {

@@ -197,17 +197,21 @@ impl<'m> Directory<'m> {
 /// Whether a lookup in the live tables finds the service: what the program would find. A VIP as such has port and
 /// protocol 0.
 pub(super) fn finds(maps: &Maps, at: &SocketAddr, protocol: u8) -> bool {
-    struct Services<'m>(&'m Maps);
-    impl service::Directory for Services<'_> {
-        fn service(&self, index: u32) -> Option<&Service> {
-            self.0.services.get(index as usize)
-        }
-        fn endpoint(&self, index: u32) -> Option<&Endpoint> {
-            self.0.endpoints.get(index as usize)
-        }
-    }
     let mask = maps.services.len() as u32 - 1;
-    service::find(&Services(maps), mask, &address(at.ip()), at.port().to_be_bytes(), protocol).is_some()
+    service::find(&Live(maps), mask, &address(at.ip()), at.port().to_be_bytes(), protocol).is_some()
+}
+
+/// The live tables, as a lookup reaches them.
+pub(super) struct Live<'m>(pub(super) &'m Maps);
+
+impl service::Directory for Live<'_> {
+    fn service(&self, index: u32) -> Option<&Service> {
+        self.0.services.get(index as usize)
+    }
+
+    fn endpoint(&self, index: u32) -> Option<&Endpoint> {
+        self.0.endpoints.get(index as usize)
+    }
 }
 
 /// The backends that the configuration names.

@@ -31,6 +31,18 @@ pub(super) struct Shape {
     flags: u32,
 }
 
+/// Entries of an open-addressed table for each key. A search ends after eight places; where one of four entries is
+/// in use, a table that is full to its limit often has a key for which all eight are taken, and where one of eight
+/// is, hardly ever.
+const SPARSE: u32 = 8;
+
+/// Every service has up to two keys: itself, and its VIP. An endpoint that is shared names services by their
+/// entries, in 16 bits, for which a table with many services is filled more.
+fn service_entries(services: u32) -> u32 {
+    let entries = (services * 2 * SPARSE).next_power_of_two();
+    entries.min(1 << 16).max((services * 4).next_power_of_two())
+}
+
 /// The sizes that follow from the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
@@ -51,16 +63,20 @@ impl Sizes {
         Self {
             deployments: limits.deployments,
             services: limits.services,
-            // Twice as many VIP entries (a port, and the VIP's policy), at half load.
-            service_entries: (limits.services * 4).next_power_of_two(),
+            service_entries: service_entries(limits.services),
             backends: limits.backends,
-            endpoint_entries: (limits.backends * 4).next_power_of_two(),
+            endpoint_entries: (limits.backends * SPARSE).next_power_of_two(),
             ring_elements: limits.ring_entries.div_ceil(bg_common::ring::SLOTS_PER_ELEMENT),
             pin_buckets: limits.pins.div_ceil(pin::PINS_PER_BUCKET as u32).next_power_of_two(),
             no_pins: limits.pins == 0,
             recent_words: u32::try_from(limits.syn_memory / 8).unwrap_or(u32::MAX).next_power_of_two(),
             census_buckets: limits.census.div_ceil(4).next_power_of_two(),
         }
+    }
+
+    /// How many elements a map has; 0 if there is no such map.
+    pub(super) fn entries(&self, name: &str) -> u32 {
+        self.shapes().iter().find(|shape| shape.name == name).map_or(0, |shape| shape.entries)
     }
 
     /// Every map.

@@ -59,6 +59,14 @@ impl<T: Shared> Mapping<T> {
         Ok(Self { memory, len, element: PhantomData })
     }
 
+    /// Plain memory instead of a map.
+    #[cfg(test)]
+    pub(super) fn plain(len: u32) -> Self {
+        let len = len as usize;
+        let memory = MmapOptions::new().len(len * size_of::<T>()).map_anon().expect("memory");
+        Self { memory: memory.into(), len, element: PhantomData }
+    }
+
     /// How many elements there are.
     #[expect(clippy::len_without_is_empty, reason = "a map has at least one element")]
     #[must_use]

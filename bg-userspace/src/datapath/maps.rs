@@ -48,31 +48,47 @@ pub struct Maps {
     pub interfaces: Mapping<Interface>,
 }
 
+/// All of them, each made by a macro of its name.
+macro_rules! every {
+    ($map:ident) => {
+        Self {
+            node: $map!("NODE"),
+            control: $map!("CONTROL"),
+            services: $map!("SERVICES"),
+            endpoints: $map!("ENDPOINTS"),
+            backends: $map!("BACKENDS"),
+            rings: $map!("RINGS"),
+            pins: $map!("PINS"),
+            locks: $map!("PIN_LOCKS"),
+            recent: $map!("RECENT"),
+            census: $map!("CENSUS"),
+            deployments: $map!("DEPLOYMENTS"),
+            ledger: $map!("LEDGER"),
+            names: $map!("NAMES"),
+            interfaces: $map!("INTERFACES"),
+        }
+    };
+}
+
 impl Maps {
     pub(super) fn new(ebpf: &Ebpf, sizes: &Sizes) -> Result<Self, Error> {
-        let shapes = sizes.shapes();
-        let entries = |name| shapes.iter().find(|shape| shape.name == name).map_or(0, |shape| shape.entries);
         macro_rules! map {
             ($name:literal) => {
-                Mapping::new($name, array(ebpf, $name)?, entries($name))?
+                Mapping::new($name, array(ebpf, $name)?, sizes.entries($name))?
             };
         }
-        Ok(Self {
-            node: map!("NODE"),
-            control: map!("CONTROL"),
-            services: map!("SERVICES"),
-            endpoints: map!("ENDPOINTS"),
-            backends: map!("BACKENDS"),
-            rings: map!("RINGS"),
-            pins: map!("PINS"),
-            locks: map!("PIN_LOCKS"),
-            recent: map!("RECENT"),
-            census: map!("CENSUS"),
-            deployments: map!("DEPLOYMENTS"),
-            ledger: map!("LEDGER"),
-            names: map!("NAMES"),
-            interfaces: map!("INTERFACES"),
-        })
+        Ok(every!(map))
+    }
+
+    /// Of plain memory, without a program.
+    #[cfg(test)]
+    pub(super) fn plain(sizes: &Sizes) -> Self {
+        macro_rules! map {
+            ($name:literal) => {
+                Mapping::plain(sizes.entries($name))
+            };
+        }
+        every!(map)
     }
 }
 

@@ -29,6 +29,8 @@ mod program;
 mod restore;
 mod stages;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 mod tunnels;
 
 use std::sync::atomic::Ordering::SeqCst;

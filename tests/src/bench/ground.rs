@@ -77,10 +77,8 @@ impl Size {
     pub(super) fn limits(self) -> Limits {
         Limits {
             deployments: 2,
-            // With room to spare: a search ends after eight places, and half a table of VIPs of their own, each
-            // with two entries, does not come to lie within them.
-            services: u32::from(self.services).next_power_of_two() * 4,
-            backends: u32::from(self.backends).next_power_of_two(),
+            services: self.services.into(),
+            backends: self.backends.into(),
             ring_entries: u32::from(self.services) * 3 * ring::elements(RING) * ring::SLOTS_PER_ELEMENT,
             pins: self.flows * 2,
             census: self.flows * 2,

@@ -53,8 +53,10 @@ impl Memory {
 /// All that grows with a limit, and the next hops; the rest is some kilobytes.
 fn formula(limits: &Limits, cpus: u64) -> u64 {
     let of = |entries: u32, size: usize| u64::from(entries) * size as u64;
-    let shared = of((limits.services * 4).next_power_of_two(), size_of::<Service>())
-        + of((limits.backends * 4).next_power_of_two(), size_of::<Endpoint>())
+    // One of eight entries is in use at most; of services, at most as many as 16 bits number, but four for each.
+    let services = (limits.services * 16).next_power_of_two().min(1 << 16);
+    let shared = of(services.max((limits.services * 4).next_power_of_two()), size_of::<Service>())
+        + of((limits.backends * 8).next_power_of_two(), size_of::<Endpoint>())
         + of(limits.backends, size_of::<Backend>())
         + of(limits.ring_entries, 2)
         + of(
