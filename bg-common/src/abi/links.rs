@@ -44,7 +44,7 @@ pub struct NextHop {
 }
 
 /// Entries of `NEXTHOP` a processor, a power of two.
-pub const NEXT_HOPS: u32 = 1024;
+pub const NEXT_HOPS: u32 = 16_384;
 /// A next hop is looked up anew after this many timer ticks: 1.25 s where the kernel has 1000 of them in a
 /// second, 5 s with 250, 12.5 s with 100. Reading them is free; the clock costs 12 ns.
 pub const NEXT_HOP_JIFFIES: u32 = 1250;
