@@ -7,8 +7,7 @@ use std::vec::Vec;
 
 use bg_common::abi::{
     Address, Backend, BackendCounter, BackendId, Counter, Endpoint, FragmentKey, Fragmented,
-    INTERFACE_PROBES, INTERFACES, Interface, NEXT_HOPS, NextHop, Node, OTHERS, Other, REASON_COUNTERS,
-    Service, entry,
+    INTERFACE_PROBES, INTERFACES, Interface, NextHop, Node, OTHERS, Other, REASON_COUNTERS, Service, entry,
 };
 use bg_common::control::Control;
 use bg_common::pin::Bucket;
@@ -58,6 +57,8 @@ pub struct Host {
 pub const ENTRIES: usize = 64;
 /// Services that are counted.
 const SERVICES: usize = 16;
+/// Next hops, a power of two: fewer than the program has, because many a case has a host of its own.
+const HOPS: usize = 1024;
 
 impl Host {
     /// Over the tables of a rule, without services, endpoints, interfaces and routes.
@@ -70,7 +71,7 @@ impl Host {
             services: std::vec![NO_SERVICE; ENTRIES],
             endpoints: std::vec![NO_ENDPOINT; ENTRIES],
             interfaces: std::vec![NO_INTERFACE; INTERFACES as usize],
-            next_hops: std::vec![Cell::new(NO_HOP); NEXT_HOPS as usize],
+            next_hops: std::vec![Cell::new(NO_HOP); HOPS],
             counters: std::vec![Cell::default(); REASON_COUNTERS as usize + 2 * SERVICES],
             backend_counters: std::vec![Cell::default(); ENTRIES],
             excluded: Vec::new(),
@@ -280,7 +281,7 @@ impl Kernel for Host {
     }
 
     fn next_hop(&self, index: u32) -> Option<&Cell<NextHop>> {
-        self.next_hops.get(index as usize)
+        self.next_hops.get(index as usize & (self.next_hops.len() - 1))
     }
 
     fn counter(&self, index: u32) -> Option<&Cell<Counter>> {

@@ -49,6 +49,9 @@ pub(super) fn limits(buckets: u32) -> Limits {
 /// steady on blue.
 pub(super) fn host(devices: [u32; 3], buckets: u32) -> Host {
     let mut host = Host::new(tables(buckets));
+    // As many as the program has: who displaces whom is compared too.
+    let none = host.next_hops[0].clone();
+    host.next_hops.resize(abi::NEXT_HOPS as usize, none);
     for (id, service) in (0..).zip(SERVICES) {
         host.add_service(entry_of(id));
         for ring in 0..3 {
