@@ -5,22 +5,15 @@ use bg_common::control::{Environment, Phase};
 use super::switch::environment;
 use super::{Agent, Managed};
 use crate::api::types;
-use crate::datapath::{Error, clock};
+use crate::datapath::{Attachment, Error, clock};
 use crate::rollout::{self, State};
 
 impl Agent {
     pub(super) fn status(&self) -> Result<types::Status, Error> {
-        let mode = self.config.node.xdp_mode.to_string();
         Ok(types::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
-            interfaces: self
-                .config
-                .node
-                .interfaces
-                .iter()
-                .map(|name| types::InterfaceStatus { name: name.clone(), mode: mode.clone() })
-                .collect(),
+            interfaces: self.datapath.attachments().iter().map(interface).collect(),
             deployments: (0..self.deployments.len())
                 .map(|at| self.deployment_status(at))
                 .collect::<Result<_, _>>()?,
@@ -184,7 +177,8 @@ impl Agent {
     /// What the program drops and hands on that should not happen often.
     fn node_warnings(&self) -> Result<Vec<String>, Error> {
         use bg_common::reason::Reason;
-        let mut warnings: Vec<_> = self.book.trouble().into_iter().collect();
+        let attached = self.datapath.attachments().iter().flat_map(|attached| &attached.warnings);
+        let mut warnings: Vec<_> = attached.cloned().chain(self.book.trouble()).collect();
         for (reason, help) in [
             (
                 Reason::NoRoute,
@@ -204,6 +198,10 @@ impl Agent {
         }
         Ok(warnings)
     }
+}
+
+fn interface(attached: &Attachment) -> types::InterfaceStatus {
+    types::InterfaceStatus { name: attached.interface.clone(), mode: attached.mode().to_owned() }
 }
 
 fn service_status(deployment: &Managed) -> Vec<types::ServiceStatus> {

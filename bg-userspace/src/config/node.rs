@@ -37,7 +37,7 @@ pub(super) fn node(root: &mut Section<'_>) -> Node {
         xdp_mode: section
             .take("xdp_mode")
             .and_then(|entry| entry.read(xdp_mode))
-            .map_or(XdpMode::Native, |mode| mode.value),
+            .map_or(XdpMode::Auto, |mode| mode.value),
         pin_dir: path(&mut section, "pin_dir", "/sys/fs/bpf/bluegreen", usize::MAX),
         state_dir: path(&mut section, "state_dir", "/var/lib/bluegreen", usize::MAX),
         socket: path(&mut section, "socket", "/run/bluegreen/bgd.sock", SOCKET_PATH_MAX),
@@ -112,7 +112,8 @@ fn tunnel_source(section: &mut Section<'_>, key: &'static str, default: Prefix) 
 }
 
 fn xdp_mode(value: &DeValue<'_>) -> Result<XdpMode, Complaint> {
-    value::one_of(value, &[("native", XdpMode::Native), ("generic", XdpMode::Generic)])
+    let modes = [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
+    value::one_of(value, &modes)
 }
 
 fn path(section: &mut Section<'_>, key: &'static str, default: &str, longest: usize) -> PathBuf {

@@ -54,7 +54,9 @@ pub struct Node {
 /// How the program is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpMode {
-    /// In the driver.
+    /// In the driver if every interface's has it, else in the generic path on all of them.
+    Auto,
+    /// In the driver, or not at all.
     Native,
     /// After the driver, in the kernel's generic path: slow, and possible everywhere.
     Generic,
@@ -284,6 +286,7 @@ impl fmt::Display for Mode {
 impl fmt::Display for XdpMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Auto => "auto",
             Self::Native => "native",
             Self::Generic => "generic",
         })

@@ -2,19 +2,22 @@
 //! back. A link that is pinned already gets the new program in one exchange, without a lost packet.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::programs::XdpMode;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use bg_common::abi::{INTERFACE_PROBES, INTERFACES, Interface};
+use tracing::warn;
 
 use super::bpffs::PinDirectory;
 use super::maps::Maps;
 use super::netlink::{Link, Netlink};
+use super::offloads::{self, Surroundings};
+use super::refused::{Refused, Source, attach_error, fallen_back, number, word};
 use super::{Error, program, sysctl};
-use crate::config;
+use crate::{boundary, config};
 
 /// The number of the one program that all these interfaces carry by their pinned links.
 pub(super) async fn carried(
@@ -34,53 +37,148 @@ pub(super) async fn carried(
     Ok(carried)
 }
 
-/// Puts the program with this number on an interface.
+/// An interface that carries the program.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Its name.
+    pub interface: String,
+    /// Whether the driver runs the program.
+    pub native: bool,
+    /// What an operator should know about it, in sentences.
+    pub warnings: Vec<String>,
+}
+
+impl Attachment {
+    /// `native` or `generic`.
+    #[must_use]
+    pub const fn mode(&self) -> &'static str {
+        word(self.native)
+    }
+}
+
+/// An interface that is to carry the program.
+struct Port {
+    link: Link,
+    surroundings: Surroundings,
+    /// Where its link is pinned.
+    path: PathBuf,
+    /// The pinned link, if it carries the program already.
+    held: Option<PinnedLink>,
+    accept_local_set: bool,
+}
+
+/// Puts the program with this number on the interfaces, all of them in one mode: what a driver runs can be sent
+/// on only by an interface whose driver knows of XDP too, or it is lost.
 pub(super) async fn attach(
     (ebpf, number): (&mut Ebpf, u32),
     pins: &PinDirectory,
     maps: &Maps,
     netlink: &Netlink,
-    interface: &str,
-    mode: config::XdpMode,
-) -> Result<(), Error> {
-    let link = netlink.link(interface).await?;
-    let path = pins.link(interface);
-    let accept_local_set = register(maps, &link, &netlink.links().await?)?;
-    if let Some(pinned) = held(&path, &link)? {
-        if link.native != (mode == config::XdpMode::Native) {
-            return Err(Error::Mismatch {
-                what: format!(
-                    "`xdp_mode` is {mode}, but `{interface}` carries the program in the other mode"
-                ),
-                help: "put the old mode back; or `bgd detach` (traffic stops) and start anew".to_owned(),
-            });
+    node: &config::Node,
+) -> Result<Vec<Attachment>, Error> {
+    let links = netlink.links().await?;
+    let mut ports = Vec::new();
+    for interface in &node.interfaces {
+        ports.push(Port::new(netlink.link(interface).await?, &links, pins, maps).await?);
+    }
+    let carried = carried_mode(&ports, node.xdp_mode)?;
+    let native = carried.unwrap_or(node.xdp_mode != config::XdpMode::Generic);
+    let mut why = None;
+    let (native, mut fresh) = match attach_new(ebpf, &ports, native) {
+        Ok(fresh) => (native, fresh),
+        Err(refused) if node.xdp_mode == config::XdpMode::Auto && carried.is_none() && refused.falls_back() => {
+            why = Some(refused.to_string());
+            (false, attach_new(ebpf, &ports, false).map_err(|refused| refused.error(false))?)
         }
-        if link.program != Some(number) {
-            replace(ebpf, pinned).map_err(|e| attach_error(interface, mode, e))?;
+        Err(refused) => return Err(refused.error(carried.is_some())),
+    };
+    let mut attachments = Vec::new();
+    for port in &mut ports {
+        let Port { link, surroundings, path, held, accept_local_set } = port;
+        let interface = &link.name;
+        let fail = |source| attach_error(interface, native, source);
+        let mut warnings = Vec::new();
+        if let Some(pinned) = held.take() {
+            // What broke while it was attached is not mended by an agent that does not start.
+            match surroundings.judge(native) {
+                Ok(warning) => warnings.extend(warning),
+                Err(error) => warnings.push(error.to_string().replace("\n  help: ", "; ")),
+            }
+            if link.program != Some(number) {
+                replace(ebpf, pinned).map_err(fail)?;
+            }
+        } else {
+            warnings.extend(surroundings.judge(native)?);
+            fresh.remove(0).pin(&*path).map_err(|e| fail(e.into()))?;
         }
-    } else {
-        if let Some(program) = link.program {
-            return Err(Error::Busy { name: interface.to_owned(), program });
+        if !*accept_local_set && sysctl::accept_local(interface)? {
+            set_accept_local(maps, link.index, 1);
         }
-        let fail = |source| attach_error(interface, mode, source);
-        let flags = match mode {
-            config::XdpMode::Native => XdpMode::Driver,
-            config::XdpMode::Generic => XdpMode::Skb,
+        warnings.iter().for_each(|warning| warn!(interface, "{warning}"));
+        attachments.push(Attachment { interface: interface.clone(), native, warnings });
+        boundary::pass("attached");
+    }
+    if !native && node.xdp_mode == config::XdpMode::Auto {
+        let warning = fallen_back(why.as_deref());
+        warn!("{warning}");
+        attachments.first_mut().into_iter().for_each(|first| first.warnings.push(warning.clone()));
+    }
+    Ok(attachments)
+}
+
+impl Port {
+    async fn new(link: Link, links: &[Link], pins: &PinDirectory, maps: &Maps) -> Result<Self, Error> {
+        let path = pins.link(&link.name);
+        let accept_local_set = register(maps, &link, links)?;
+        let held = held(&path, &link)?;
+        if let (None, Some(program)) = (&held, link.program) {
+            return Err(Error::Busy { name: link.name, program });
+        }
+        let surroundings = offloads::surroundings(&link, links).await?;
+        Ok(Self { link, surroundings, path, held, accept_local_set })
+    }
+}
+
+/// Whether the interfaces that carry the program already do so in native mode; `None` if none does. It is not
+/// changed: that would lose packets.
+fn carried_mode(ports: &[Port], wanted: config::XdpMode) -> Result<Option<bool>, Error> {
+    let Some(port) = ports.iter().find(|port| port.held.is_some()) else { return Ok(None) };
+    let native = port.link.native;
+    if wanted == config::XdpMode::Auto || native == (wanted == config::XdpMode::Native) {
+        return Ok(Some(native));
+    }
+    Err(Error::Mismatch {
+        what: format!(
+            "`xdp_mode` is {wanted}, but `{}` carries the program in {} mode",
+            port.link.name,
+            word(native)
+        ),
+        help: "put the old mode back; or `bgd detach` (traffic stops) and start anew".to_owned(),
+    })
+}
+
+/// Attaches to all interfaces that do not carry the program yet, or to none. Nothing stays that is not pinned,
+/// so that an agent that dies in here leaves no node that is half in one mode.
+fn attach_new(ebpf: &mut Ebpf, ports: &[Port], native: bool) -> Result<Vec<FdLink>, Refused> {
+    let flags = if native { XdpMode::Driver } else { XdpMode::Skb };
+    let attach_one = |port: &Port| {
+        port.surroundings.judge(native).map_err(|error| Refused::Offload(Box::new(error)))?;
+        let refused = |source: Source, number| {
+            Refused::Driver { interface: port.link.name.clone(), native, source, number }
         };
-        let program = program::program(ebpf).map_err(Error::Program)?;
-        let id = program.attach_to_if_index(link.index, flags).map_err(|e| fail(e.into()))?;
-        let link = program.take_link(id).map_err(|e| fail(e.into()))?;
-        let link: FdLink = link.try_into().map_err(|e: aya::programs::links::LinkError| fail(e.into()))?;
-        link.pin(&path).map_err(|e| fail(e.into()))?;
-    }
-    if !accept_local_set && sysctl::accept_local(interface)? {
-        set_accept_local(maps, link.index, 1);
-    }
-    Ok(())
+        let program = program::program(ebpf).map_err(|e| refused(e, None))?;
+        let id = program.attach_to_if_index(port.link.index, flags).map_err(|error| {
+            let number = number(&error);
+            refused(error.into(), number)
+        })?;
+        let link = program.take_link(id).map_err(|e| refused(e.into(), None))?;
+        link.try_into().map_err(|e: aya::programs::links::LinkError| refused(e.into(), None))
+    };
+    ports.iter().filter(|port| port.held.is_none()).map(attach_one).collect()
 }
 
 /// Gives a pinned link the new program.
-fn replace(ebpf: &mut Ebpf, pinned: PinnedLink) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn replace(ebpf: &mut Ebpf, pinned: PinnedLink) -> Result<(), Source> {
     let program = program::program(ebpf)?;
     let link: XdpLink = FdLink::from(pinned).try_into()?;
     let id = program.attach_to_link(link)?;
@@ -95,7 +193,7 @@ fn held(path: &Path, link: &Link) -> Result<Option<PinnedLink>, Error> {
     if !path.exists() {
         return Ok(None);
     }
-    let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Map {
+    let fail = |source: Source| Error::Map {
         name: "link",
         act: "opening the pinned link",
         source,
@@ -171,20 +269,4 @@ fn set_accept_local(maps: &Maps, index: u32, value: u8) {
 /// Whether the agent set `accept_local` on the interface with that index.
 pub(super) fn accept_local_is_ours(maps: &Maps, index: u32) -> bool {
     maps.interfaces.iter().any(|entry| entry.index == index && entry.accept_local_set != 0)
-}
-
-fn attach_error(
-    interface: &str,
-    mode: config::XdpMode,
-    source: Box<dyn std::error::Error + Send + Sync>,
-) -> Error {
-    let (mode, help) = match mode {
-        config::XdpMode::Native => (
-            "native",
-            "does the driver support XDP, are its rx queues at least the peer's tx queues, its MTU at most 3506? \
-             `xdp_mode = \"generic\"` under [node] works everywhere, slower",
-        ),
-        config::XdpMode::Generic => ("generic", "`dmesg | tail` may say more"),
-    };
-    Error::Attach { name: interface.to_owned(), mode, help, source }
 }

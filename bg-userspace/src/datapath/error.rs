@@ -98,9 +98,19 @@ pub enum Error {
         /// native or generic.
         mode: &'static str,
         /// What to try.
-        help: &'static str,
+        help: String,
         /// Why.
         source: Source,
+    },
+    /// An interface changes frames before the program sees them.
+    #[error("`{name}` {what}, which would break what the program forwards\n  help: {help}")]
+    Offload {
+        /// The interface.
+        name: String,
+        /// What it does.
+        what: String,
+        /// What mends it.
+        help: String,
     },
     /// A file operation failed.
     #[error("{act} {}: {source}", path.display())]

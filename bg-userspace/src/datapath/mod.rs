@@ -22,10 +22,12 @@ mod members;
 mod memory;
 mod mounts;
 mod netlink;
+mod offloads;
 mod onlink;
 mod open;
 mod pins;
 mod program;
+mod refused;
 mod restore;
 mod stages;
 mod sysctl;
@@ -42,6 +44,7 @@ use bg_common::pin::PINS_PER_BUCKET;
 use bg_common::reason::Reason;
 use bg_common::tables::Tables as _;
 
+pub use self::attach::Attachment;
 pub use self::bare::Bare;
 pub use self::directory::{Deployment, InstalledBackend, InstalledService, Preview, wanted_backends};
 pub use self::error::Error;
@@ -64,6 +67,7 @@ pub struct Datapath {
     counters: counters::Counters,
     tunnels: tunnels::Tunnels,
     testers: idle::Testers,
+    attachments: Vec<Attachment>,
     /// Keeps the pin directory locked against a second agent.
     _pins: bpffs::PinDirectory,
     /// Keeps the program's handles alive; the links are pinned and do not depend on it.
@@ -80,6 +84,12 @@ pub struct Stored {
 }
 
 impl Datapath {
+    /// The interfaces that carry the program, in the order of the configuration.
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
     /// A deployment's control word.
     #[must_use]
     pub fn control(&self, deployment: u16) -> Control {

@@ -7,7 +7,9 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
 };
-use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp, XdpAttached};
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
+};
 use rtnetlink::packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteVia};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_connection, new_multicast_connection};
@@ -19,7 +21,7 @@ use super::Error;
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// What the agent needs to know of an interface.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
@@ -28,6 +30,56 @@ pub(super) struct Link {
     pub(super) program: Option<u32>,
     /// Whether the driver runs it, not the generic path.
     pub(super) native: bool,
+    /// The interface that this one stands on, such as a VLAN device on a card.
+    pub(super) lower: Option<u32>,
+    /// The bridge or bond that this one belongs to.
+    pub(super) controller: Option<u32>,
+    /// Whether it is a VLAN device.
+    pub(super) is_vlan: bool,
+    /// Whether it is an end of a veth pair.
+    pub(super) is_veth: bool,
+}
+
+impl From<LinkMessage> for Link {
+    fn from(message: LinkMessage) -> Self {
+        let mut link = Self { index: message.header.index, ..Self::default() };
+        // What is the other end of a pair, or in another namespace, is not below.
+        let mut is_elsewhere = false;
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Address(address) => {
+                    link.mac = address.as_slice().try_into().unwrap_or_default();
+                }
+                LinkAttribute::Link(lower) => link.lower = Some(lower),
+                LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
+                LinkAttribute::Controller(controller) => link.controller = Some(controller),
+                LinkAttribute::LinkInfo(parts) => {
+                    for part in parts {
+                        if let LinkInfo::Kind(kind) = part {
+                            link.is_vlan = kind == InfoKind::Vlan;
+                            link.is_veth = kind == InfoKind::Veth;
+                            is_elsewhere |= matches!(kind, InfoKind::Veth | InfoKind::Netkit);
+                        }
+                    }
+                }
+                LinkAttribute::Xdp(parts) => {
+                    for part in parts {
+                        match part {
+                            LinkXdp::ProgId(id) => link.program = Some(id),
+                            LinkXdp::Attached(how) => link.native = how == XdpAttached::Driver,
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        if is_elsewhere {
+            link.lower = None;
+        }
+        link
+    }
 }
 
 /// A connection to rtnetlink.
@@ -53,37 +105,7 @@ impl Netlink {
             .try_collect()
             .await
             .map_err(|e| fail("listing the interfaces", e))?;
-        Ok(messages
-            .into_iter()
-            .map(|message| {
-                let mut link = Link {
-                    index: message.header.index,
-                    name: String::new(),
-                    mac: [0; 6],
-                    program: None,
-                    native: false,
-                };
-                for attribute in message.attributes {
-                    match attribute {
-                        LinkAttribute::IfName(name) => link.name = name,
-                        LinkAttribute::Address(address) => {
-                            link.mac = address.as_slice().try_into().unwrap_or_default();
-                        }
-                        LinkAttribute::Xdp(parts) => {
-                            for part in parts {
-                                match part {
-                                    LinkXdp::ProgId(id) => link.program = Some(id),
-                                    LinkXdp::Attached(how) => link.native = how == XdpAttached::Driver,
-                                    _ => {}
-                                }
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-                link
-            })
-            .collect())
+        Ok(messages.into_iter().map(Link::from).collect())
     }
 
     /// The interface of that name.

@@ -116,11 +116,8 @@ impl Datapath {
         maps.node().route_epoch.fetch_add(1, SeqCst);
         let stages = stages.map_or_else(|| stages::pin(&mut ebpf, &pins), Ok)?;
         boundary::pass("stages pinned");
-        for interface in interfaces {
-            let program = (&mut ebpf, stages.program);
-            attach::attach(program, &pins, &maps, netlink, interface, config.node.xdp_mode).await?;
-            boundary::pass("attached");
-        }
+        let program = (&mut ebpf, stages.program);
+        let attachments = attach::attach(program, &pins, &maps, netlink, &config.node).await?;
         for interface in pins.links()? {
             if !interfaces.contains(&interface) {
                 attach::detach(&pins, &interface)?;
@@ -140,7 +137,8 @@ impl Datapath {
         boundary::pass("VIPs added");
         let counters = Counters::new(&mut ebpf)?;
         let testers = Testers::new(&mut ebpf)?;
-        let datapath = Self { maps, grace, counters, tunnels, testers, _pins: pins, _ebpf: ebpf };
+        let datapath =
+            Self { maps, grace, counters, tunnels, testers, attachments, _pins: pins, _ebpf: ebpf };
         Ok(Opened { datapath, deployments, adopted, restored: !adopted && past.key().is_some() })
     }
 }
