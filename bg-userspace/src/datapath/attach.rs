@@ -86,7 +86,9 @@ pub(super) async fn attach(
     let mut why = None;
     let (native, mut fresh) = match attach_new(ebpf, &ports, native) {
         Ok(fresh) => (native, fresh),
-        Err(refused) if node.xdp_mode == config::XdpMode::Auto && carried.is_none() && refused.falls_back() => {
+        Err(refused)
+            if node.xdp_mode == config::XdpMode::Auto && carried.is_none() && refused.falls_back() =>
+        {
             why = Some(refused.to_string());
             (false, attach_new(ebpf, &ports, false).map_err(|refused| refused.error(false))?)
         }
@@ -163,8 +165,11 @@ fn attach_new(ebpf: &mut Ebpf, ports: &[Port], native: bool) -> Result<Vec<FdLin
     let flags = if native { XdpMode::Driver } else { XdpMode::Skb };
     let attach_one = |port: &Port| {
         port.surroundings.judge(native).map_err(|error| Refused::Offload(Box::new(error)))?;
-        let refused = |source: Source, number| {
-            Refused::Driver { interface: port.link.name.clone(), native, source, number }
+        let refused = |source: Source, number| Refused::Driver {
+            interface: port.link.name.clone(),
+            native,
+            source,
+            number,
         };
         let program = program::program(ebpf).map_err(|e| refused(e, None))?;
         let id = program.attach_to_if_index(port.link.index, flags).map_err(|error| {
@@ -193,11 +198,7 @@ fn held(path: &Path, link: &Link) -> Result<Option<PinnedLink>, Error> {
     if !path.exists() {
         return Ok(None);
     }
-    let fail = |source: Source| Error::Map {
-        name: "link",
-        act: "opening the pinned link",
-        source,
-    };
+    let fail = |source: Source| Error::Map { name: "link", act: "opening the pinned link", source };
     let pinned = PinnedLink::from_pin(path).map_err(|e| fail(e.into()))?;
     let inner = FdLink::from(pinned);
     let program = inner.info().map_err(|e| fail(e.into()))?.program_id();

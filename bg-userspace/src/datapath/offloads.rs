@@ -145,11 +145,7 @@ impl Surroundings {
     }
 
     fn refusal(&self, what: &str, culprit: &Offloads, features: &[&str]) -> Error {
-        Error::Offload {
-            name: self.own.name.clone(),
-            what: what.to_owned(),
-            help: culprit.mended(features),
-        }
+        Error::Offload { name: self.own.name.clone(), what: what.to_owned(), help: culprit.mended(features) }
     }
 }
 
@@ -165,7 +161,9 @@ impl Offloads {
         let fixed: Vec<_> = features.iter().filter(|feature| self.fixed.contains(**feature)).collect();
         // A veth hands over what its other end sends: a tag beside the frame, or in it.
         if self.is_veth && features.iter().any(|feature| TAGS.iter().any(|(parse, _)| parse == feature)) {
-            return format!("{command}, and `txvlan off` at the other end of this veth, where tags come from");
+            return format!(
+                "{command}, and `txvlan off` at the other end of this veth, where tags come from"
+            );
         }
         if fixed.is_empty() {
             return format!("{command} mends it, until the next reboot");

@@ -8,8 +8,8 @@ use super::Error;
 pub(super) type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What generic mode costs.
-const COST: &str = "the kernel makes a socket buffer of every packet before the program sees it, so that a packet costs \
-                    about what the kernel's own forwarding costs, and not a fraction of it";
+const COST: &str = "the kernel makes a socket buffer of every packet before the program sees it, which is most of what \
+                    native mode saves";
 
 /// An interface did not take the program.
 #[derive(Debug)]
@@ -70,8 +70,12 @@ impl std::fmt::Display for Refused {
 fn meaning(number: Option<i32>) -> &'static str {
     match number {
         Some(libc::EOPNOTSUPP) => "its driver has no XDP, or none with its MTU and offloads",
-        Some(libc::ERANGE) => "its MTU, or that of the other end of a veth, is too large for its driver's XDP",
-        Some(libc::ENOSPC) => "it has fewer receive queues than the other end of the veth has transmit queues",
+        Some(libc::ERANGE) => {
+            "its MTU, or that of the other end of a veth, is too large for its driver's XDP"
+        }
+        Some(libc::ENOSPC) => {
+            "it has fewer receive queues than the other end of the veth has transmit queues"
+        }
         _ => "its driver's XDP does not go with its MTU or queues",
     }
 }

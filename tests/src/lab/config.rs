@@ -66,6 +66,8 @@ pub struct Settings {
     pub idle_horizon: String,
     /// How long a drain may take.
     pub deadline: Option<String>,
+    /// How the program is attached.
+    pub xdp_mode: String,
     /// Sockets and pins get names of their own with this, for a second agent on one node.
     pub suffix: String,
 }
@@ -89,6 +91,7 @@ impl Default for Settings {
             syn_lifetime: "2s".into(),
             idle_horizon: "5s".into(),
             deadline: None,
+            xdp_mode: "native".into(),
             suffix: String::new(),
         }
     }
@@ -182,7 +185,7 @@ fn node(topology: &Topology, settings: &Settings) -> String {
     format!(
         "[node]
 interfaces = {interfaces:?}
-xdp_mode = \"native\"
+xdp_mode = \"{mode}\"
 pin_dir = \"{pins}/bluegreen{suffix}\"
 state_dir = \"{state}\"
 socket = \"{socket}\"
@@ -196,6 +199,7 @@ ring_entries = 65536
 {room}
 ",
         interfaces = topology.interfaces(),
+        mode = settings.xdp_mode,
         pins = topology.workdir.bpffs().display(),
         state = topology.workdir.join(format!("state{suffix}")).display(),
         socket = topology.workdir.join(format!("bgd{suffix}.sock")).display(),

@@ -22,6 +22,7 @@ pub mod pcap;
 pub mod process;
 pub mod stage;
 pub mod tables;
+pub mod tag;
 pub mod talk;
 pub mod topology;
 pub mod witness;

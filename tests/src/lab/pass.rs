@@ -6,42 +6,38 @@ use super::bpf;
 use anyhow::{Context, Result};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-const PROG_LOAD: libc::c_long = 5;
-const LINK_CREATE: libc::c_long = 28;
+pub(super) const PROG_LOAD: libc::c_long = 5;
+pub(super) const LINK_CREATE: libc::c_long = 28;
 const PROG_TYPE_XDP: u32 = 6;
 const ATTACH_TYPE_XDP: u32 = 37;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// `r0 = XDP_PASS; exit`.
 static PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
-static LICENSE: &[u8; 4] = b"GPL\0";
+pub(super) static LICENSE: &[u8; 4] = b"GPL\0";
 
 /// The attributes of `BPF_PROG_LOAD`, up to where this program needs them (linux/bpf.h).
 #[repr(C)]
-struct ProgLoad {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
+pub(super) struct ProgLoad {
+    pub(super) prog_type: u32,
+    pub(super) insn_cnt: u32,
+    pub(super) insns: u64,
+    pub(super) license: u64,
 }
 
 /// The attributes of `BPF_LINK_CREATE` (linux/bpf.h).
 #[repr(C)]
-struct LinkCreate {
-    prog_fd: u32,
-    target_ifindex: u32,
-    attach_type: u32,
-    flags: u32,
+pub(super) struct LinkCreate {
+    pub(super) prog_fd: u32,
+    pub(super) target_ifindex: u32,
+    pub(super) attach_type: u32,
+    pub(super) flags: u32,
 }
 
 /// Attaches the program to `interface` of the calling thread's namespace, until the returned link
 /// is dropped.
 pub(super) fn attach(interface: &str) -> Result<OwnedFd> {
-    let index = rustix::net::netdevice::name_to_index(
-        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?,
-        interface,
-    )
-    .with_context(|| format!("find the interface {interface}"))?;
+    let index = index(interface)?;
     let program = bpf::call(
         PROG_LOAD,
         &ProgLoad {
@@ -62,4 +58,11 @@ pub(super) fn attach(interface: &str) -> Result<OwnedFd> {
         },
     )
     .with_context(|| format!("attach a passing XDP program to {interface}"))
+}
+
+/// The number of an interface of the calling thread's namespace.
+pub(super) fn index(interface: &str) -> Result<u32> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    rustix::net::netdevice::name_to_index(socket, interface)
+        .with_context(|| format!("find the interface {interface}"))
 }

@@ -1,7 +1,7 @@
 //! One connection at a time to the stream service, for tests that ask which backend a client reaches.
 
 use super::stage::Stage;
-use crate::streamer::frame::{Banner, answer, block, framed};
+use crate::streamer::frame::{Banner, LONGEST, answer, block, framed};
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -53,13 +53,24 @@ impl Talk {
     /// Says something, and hears the right answer from the server of the beginning.
     pub fn turn(&mut self) -> Result<()> {
         self.said += 1;
-        let said = block(7, self.said);
-        self.stream.write_all(&framed(&said)?)?;
+        self.say(&block(7, self.said))
+    }
+
+    /// The same with as many bytes as a block takes, so that packets are as large as they can be.
+    pub fn long_turn(&mut self) -> Result<()> {
+        self.said += 1;
+        // The answer is longer by the server's name.
+        let blocks = (0..).flat_map(|part| block(self.said, part));
+        self.say(&blocks.take(LONGEST - 64).collect::<Vec<_>>())
+    }
+
+    fn say(&mut self, said: &[u8]) -> Result<()> {
+        self.stream.write_all(&framed(said)?)?;
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).with_context(|| format!("an answer of {}", self.name()))?;
         let mut heard = vec![0; u32::from_be_bytes(length) as usize];
         self.stream.read_exact(&mut heard)?;
-        ensure!(heard == answer(self.name(), &said), "another server than {} answered", self.name());
+        ensure!(heard == answer(self.name(), said), "another server than {} answered", self.name());
         Ok(())
     }
 }

@@ -126,6 +126,30 @@ impl Topology {
         Ok(())
     }
 
+    /// Puts an interface without XDP in its driver in the place of the client's: a macvlan over what was there, which
+    /// is called `under` from then on.
+    pub fn cover_client_port(&self) -> Result<()> {
+        let set = |arguments: &[&str]| self.node.ip(arguments).map(drop);
+        set(&["link", "set", "c0", "down"])?;
+        set(&["addr", "flush", "dev", "c0"])?;
+        set(&["link", "set", "c0", "name", "under"])?;
+        set(&["link", "set", "under", "up"])?;
+        set(&["link", "add", "link", "under", "name", "c0", "type", "macvlan", "mode", "bridge"])?;
+        add_address(&self.node, CLIENT_GATEWAY.into(), "c0")?;
+        set(&["link", "set", "c0", "up"])
+    }
+
+    /// Sets the MTU of every link, at both of its ends.
+    pub fn set_mtu(&self, mtu: u16) -> Result<()> {
+        for port in self.interfaces() {
+            self.node.ip(&["link", "set", &port, "mtu", &mtu.to_string()])?;
+        }
+        for end in self.ends() {
+            end.ip(&["link", "set", FAR_END, "mtu", &mtu.to_string()])?;
+        }
+        Ok(())
+    }
+
     /// The backends of one environment.
     pub fn environment(&self, environment: Environment) -> impl Iterator<Item = &Backend> {
         self.backends.iter().filter(move |backend| backend.environment == environment)
@@ -245,6 +269,9 @@ fn join(
     // A veth hands over frames whose checksums are not filled in yet, because no wire will damage
     // them; a rewrite in XDP would carry that half-made checksum on. A real NIC fills it in.
     process::run("ethtool", &["-K", FAR_END, "tx", "off"], Some(far))?;
+    // The same goes for VLAN tags, which travel beside the frame.
+    process::run("ethtool", &["-K", FAR_END, "txvlan", "off"], Some(far))?;
+    process::run("ethtool", &["-K", port, "rxvlan", "off", "rx-vlan-stag-hw-parse", "off"], Some(node))?;
     // What the node's program redirects arrives only where frames are taken in XDP's way.
     process::run("ethtool", &["-K", FAR_END, "gro", "on"], Some(far))?;
     far.inside(|| pass::attach(FAR_END))?.with_context(|| format!("prepare {FAR_END} in {}", far.name()))
