@@ -44,7 +44,7 @@ fn assert_mode(stage: &Stage, mode: &str) {
     let modes: Vec<_> = status.interfaces.iter().map(|it| (it.name.clone(), it.mode.clone())).collect();
     let interfaces = stage.topology.interfaces().into_iter();
     assert_eq!(modes, interfaces.map(|name| (name, mode.to_owned())).collect::<Vec<_>>());
-    let shown = if mode == "native" { " xdp/" } else { " xdpgeneric/" };
+    let shown = if mode == "native" { " xdp " } else { " xdpgeneric " };
     for interface in stage.topology.interfaces() {
         let line = stage.topology.node.ip(&["-oneline", "link", "show", &interface]).unwrap();
         assert!(line.contains(shown), "no {shown:?} in: {line}");
@@ -141,6 +141,7 @@ fn a_driver_that_refuses_for_its_queues_is_told_apart() {
     let far = ["peer", "name", "q1", "numtxqueues", "2", "netns", topology.client.name()];
     let near = ["link", "add", "q0", "numrxqueues", "1", "type", "veth"];
     node.ip(&[&near[..], &far].concat()).unwrap();
+    process::run("ethtool", &["-L", "q1", "tx", "2"], Some(&topology.client)).unwrap();
     node.ip(&["link", "set", "q0", "up"]).unwrap();
     ethtool(node, "q0", "rxvlan", "off");
     ethtool(node, "q0", "rx-vlan-stag-hw-parse", "off");

@@ -11,6 +11,8 @@ pub(super) const LINK_CREATE: libc::c_long = 28;
 const PROG_TYPE_XDP: u32 = 6;
 const ATTACH_TYPE_XDP: u32 = 37;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+/// Without it a veth takes no large MTU.
+const XDP_HAS_FRAGS: u32 = 1 << 5;
 
 /// `r0 = XDP_PASS; exit`.
 static PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
@@ -23,6 +25,9 @@ pub(super) struct ProgLoad {
     pub(super) insn_cnt: u32,
     pub(super) insns: u64,
     pub(super) license: u64,
+    pub(super) log: [u64; 2],
+    pub(super) kern_version: u32,
+    pub(super) prog_flags: u32,
 }
 
 /// The attributes of `BPF_LINK_CREATE` (linux/bpf.h).
@@ -45,6 +50,9 @@ pub(super) fn attach(interface: &str) -> Result<OwnedFd> {
             insn_cnt: 2,
             insns: PASS.as_ptr() as u64,
             license: LICENSE.as_ptr() as u64,
+            log: [0; 2],
+            kern_version: 0,
+            prog_flags: XDP_HAS_FRAGS,
         },
     )
     .context("load a passing XDP program; are you root?")?;

@@ -30,6 +30,9 @@ fn attach(interface: &str) -> Result<OwnedFd> {
         insn_cnt: u32::try_from(TAG.len())?,
         insns: TAG.as_ptr() as u64,
         license: LICENSE.as_ptr() as u64,
+        log: [0; 2],
+        kern_version: 0,
+        prog_flags: 0,
     };
     let program = bpf::call(PROG_LOAD, &program).context("load a tagging program; are you root?")?;
     let link = LinkCreate {

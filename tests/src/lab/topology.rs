@@ -133,6 +133,8 @@ impl Topology {
         set(&["link", "set", "c0", "down"])?;
         set(&["addr", "flush", "dev", "c0"])?;
         set(&["link", "set", "c0", "name", "under"])?;
+        // It would answer for the address of the other, with its own.
+        self.node.sysctl("net/ipv4/conf/under/arp_ignore", "1")?;
         set(&["link", "set", "under", "up"])?;
         set(&["link", "add", "link", "under", "name", "c0", "type", "macvlan", "mode", "bridge"])?;
         add_address(&self.node, CLIENT_GATEWAY.into(), "c0")?;
