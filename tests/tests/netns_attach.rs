@@ -100,7 +100,7 @@ fn where_a_driver_has_no_xdp_all_interfaces_get_generic_mode_and_the_cost_is_tol
     let before = Resets::at_the_ends(&stage.topology).unwrap();
     let old = stage.load(8, true).unwrap();
     stage.agent().flip(Environment::Green).unwrap();
-    let new = stage.load(8, true).unwrap();
+    let new = stage.load(8, false).unwrap();
     assert_eq!(new.tally().open(Environment::Green), 8);
 
     // The next agent keeps the mode, and says so; another one does not get it from it.
