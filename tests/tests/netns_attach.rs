@@ -22,7 +22,9 @@ fn refuses(topology: &Topology, text: &str, words: &[&str]) {
     let file = topology.workdir.write("refused.toml", text).unwrap();
     let (code, said) = refusal(topology, &file).unwrap();
     assert!(code > 0, "exit code {code}: {said}");
-    words.iter().for_each(|word| assert!(said.contains(word), "no {word:?} in: {said}"));
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
     assert_eq!(topology.attached().unwrap(), before, "{said}");
 }
 

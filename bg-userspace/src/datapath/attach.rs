@@ -116,7 +116,9 @@ pub(super) async fn attach(
         if !*accept_local_set && sysctl::accept_local(interface)? {
             set_accept_local(maps, link.index, 1);
         }
-        warnings.iter().for_each(|warning| warn!(interface, "{warning}"));
+        for warning in &warnings {
+            warn!(interface, "{warning}");
+        }
         attachments.push(Attachment { interface: interface.clone(), native, warnings });
         boundary::pass("attached");
     }
