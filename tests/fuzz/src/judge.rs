@@ -145,7 +145,8 @@ pub fn judged(arrival: &Arrival) -> Result<Reason, &'static str> {
             return Err("sent with another hardware address than the device's");
         }
     }
-    if matches!(reason, Reason::TimeExceeded | Reason::FragmentationNeeded | Reason::Refused) {
+    if matches!(reason, Reason::TimeExceeded | Reason::FragmentationNeeded | Reason::Refused | Reason::NoPin)
+    {
         return answer(came, is).map(|()| reason);
     }
     if let Some(direct) = direct::to_vip(came)
