@@ -142,7 +142,7 @@ mod tests {
                     assert_eq!(left_out(keys, all), 0, "{keys} keys, {ports} ports, network {network}");
                 }
                 let with_vip = |n: u32| {
-                    let (port, protocol) = if n % 2 == 0 { (443, 6) } else { (0, 0) };
+                    let (port, protocol) = if n.is_multiple_of(2) { (443, 6) } else { (0, 0) };
                     (host(v6, network, n / 2), port, protocol)
                 };
                 assert_eq!(left_out(keys, with_vip), 0, "{keys} services and VIPs, network {network}");
